@@ -1,0 +1,51 @@
+# Two commands to know: `make lab` and `make test`. Both set up first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.synced
+RUN := $(VENV)/bin
+PYTEST := $(RUN)/python -m pytest
+
+.PHONY: venv lab test soak bench conformance lint format types screenshots matrix clean
+
+venv: $(STAMP)
+
+# uv is taken from the machine where there is one, else installed into the environment by pip.
+$(STAMP): uv.lock pyproject.toml
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	@if command -v uv >/dev/null 2>&1; then uv=uv; else \
+	  test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check uv; uv=$(RUN)/uv; fi; \
+	UV_PROJECT_ENVIRONMENT=$(VENV) $$uv sync --frozen --quiet --inexact --python $(RUN)/python
+	@touch $(STAMP)
+
+lab: venv
+	@$(RUN)/unstall lab
+
+test: venv
+	$(PYTEST) -m "not soak"
+
+soak: venv
+	$(PYTEST) -m soak
+
+conformance: venv
+	$(PYTEST) -m conformance tests/kubelet
+
+bench: venv
+	@set -e; for script in bench/bench_*.py; do echo "== $$script"; $(RUN)/python $$script; done
+
+lint: venv
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+format: venv
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+types: venv
+	$(RUN)/mypy
+
+screenshots: venv
+	$(RUN)/python scripts/screenshots.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,6 @@
+"""unstall: find, prove, fix and watch the blocking calls that get pods restarted."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+__all__ = ["__version__"]
