@@ -10,7 +10,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """In CI (UNSTALL_NO_SKIPS=1) a skipped test is a failed one: the machine was meant to have what it needs."""
+    """With UNSTALL_NO_SKIPS=1, as in CI, a skipped test is a failed one."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("UNSTALL_NO_SKIPS") == "1":
         report.outcome = "failed"

@@ -38,7 +38,7 @@ class Primitive:
     """One catalogue row: a call that blocks, why, for how long and what to use instead.
 
     ``duration`` is ``U`` (unbounded: a peer decides), ``L`` (10 ms to seconds by design), ``S`` (one local
-    system call) or ``0`` (cheap: must not be reported). ``releases_gil`` is None where nobody has measured it.
+    system call) or ``0`` (cheap: must not be reported). ``releases_gil`` is None where nobody measured it.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CallChain:
-    """From an entrance to a primitive: the first step is the call in the coroutine, the last the primitive."""
+    """From an entrance to a primitive: first step the call in the coroutine, last the primitive."""
 
     entrance: Entrance
     steps: tuple[Step, ...]
@@ -127,7 +127,7 @@ class Frame:
 @dataclass(frozen=True, slots=True)
 class Stall:
     """The event loop stopped. ``site`` is the first line of the application's own code on the stack
-    (innermost), ``stack`` the frames innermost first, ``ended`` is False when the process was killed in it."""
+    (innermost), ``stack`` the frames innermost first, ``ended`` False when the process was killed in it."""
 
     started_at: float
     duration_s: float
@@ -211,7 +211,7 @@ class ProbeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What the container did for a while: starting, running, terminating (SIGTERM sent) or waiting (back-off).
+    """What the container did for a while: starting, running, terminating (SIGTERM sent), waiting (back-off).
     ``instance`` counts container starts from 0."""
 
     kind: str
@@ -338,7 +338,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One side of an experiment: ``target`` is what was run (``app.api:app``), ``about`` one plain sentence."""
+    """One side of an experiment: ``target`` is what was run (``app.api:app``), ``about`` one sentence."""
 
     name: str
     target: str

@@ -71,10 +71,11 @@ def _build(kind: Any, plain: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(plain, dict):
             raise BadFile(f"{where} should be an object, not {type(plain).__name__}")
-        hints = _hints(kind)
-        names = [f.name for f in dataclasses.fields(kind) if f.name in plain]
+        noun: Any = kind
+        hints = _hints(noun)
+        names = [f.name for f in dataclasses.fields(noun) if f.name in plain]
         try:
-            return kind(**{name: _build(hints[name], plain[name], f"{where}.{name}") for name in names})
+            return noun(**{name: _build(hints[name], plain[name], f"{where}.{name}") for name in names})
         except TypeError as error:
             raise BadFile(f"{where} is incomplete: {error}") from None
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
