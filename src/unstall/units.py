@@ -39,6 +39,22 @@ def moment(value: float) -> str:
     return f"{value:,.1f} s" if math.isfinite(value) else seconds(value)
 
 
+def tick(value: float, step: float) -> str:
+    """A label on a time axis whose labels are ``step`` apart: whole numbers, the largest unit that fits.
+
+    >>> tick(30, 10), tick(0.2, 0.2), tick(90, 30), tick(7200, 3600)
+    ('30 s', '200 ms', '1 min 30 s', '2 h')
+    """
+    if step < 1:
+        digits = max(0, -math.floor(math.log10(step) + 3))
+        return f"{value * 1000:,.{digits}f} ms"
+    whole = round(value)
+    if whole < 60 or (whole < 120 and step < 10):
+        return f"{whole} s"
+    parts = ((whole // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s"))
+    return " ".join(f"{number:,} {unit}" for number, unit in parts if number)
+
+
 def count(value: float) -> str:
     """A count with thousands separators; medians of counts keep one decimal.
 
