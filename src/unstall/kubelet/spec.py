@@ -8,6 +8,15 @@ from unstall.model import Handler, ProbeSpec, ProbeType
 
 
 @dataclass(frozen=True, slots=True)
+class RestartRule:
+    """One of a container's ``restartPolicyRules``: restart where the exit code is (``In``, ``NotIn``) one of these."""
+
+    operator: str
+    exit_codes: tuple[int, ...]
+    action: str = "Restart"
+
+
+@dataclass(frozen=True, slots=True)
 class PodSpec:
     """One container of a pod, as far as probes, kills and restarts go. Whole seconds.
 
@@ -26,6 +35,9 @@ class PodSpec:
     prestop: Handler | int | None = None
     poststart: Handler | int | None = None
     max_back_off_s: int = 300
+    container_restart_policy: str | None = None
+    """The container's own ``restartPolicy``; None means the pod's."""
+    restart_rules: tuple[RestartRule, ...] = ()
     path: str = ""
     line: int = 0
 
