@@ -1,0 +1,100 @@
+"""The ASGI wrapper: starts the watch in each serving process, keeps the requests in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from unstall.runtime.sample import CURRENT
+from unstall.runtime.settings import Settings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+_MARK = "unstall.watched"
+
+
+class Watched:
+    """An ASGI app that is watched; everything else asked of it is answered by the app it wraps."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self.app = app
+        self.unstall_settings = settings
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "app":  # not set yet: being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.app, name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection. The frame of this call is what ties a sampled stack to its request."""
+        if _MARK in scope:
+            await self.app(scope, receive, send)
+            return
+        watch = _here.watch
+        if watch is None or watch.loop is not asyncio.get_running_loop():
+            watch = _begin(self)
+            if watch is None:
+                await self.app(scope, receive, send)
+                return
+        scope[_MARK] = True
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, _reporting(send, watch))
+            return
+        flight, key = watch.in_flight, id(scope)
+        flight[key] = scope
+        CURRENT.set(scope)
+        watch.sign()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            watch.sign()
+            flight.pop(key, None)
+
+
+class _Here:
+    """The watch of this process, where there is one."""
+
+    watch: Any = None
+    failed_loop: Any = None
+
+
+_here = _Here()
+
+
+def _begin(watched: Watched) -> Any:
+    """The watch of the running loop, started now; None where it could not be, which is said once."""
+    loop = asyncio.get_running_loop()
+    if _here.failed_loop is loop:
+        return None
+    try:
+        from unstall.runtime.watcher import Watch
+
+        if _here.watch is not None:
+            _here.watch.retire()
+        _here.watch = Watch(loop, watched.app, watched.unstall_settings)
+    except Exception:
+        import logging
+
+        _here.failed_loop, _here.watch = loop, None
+        logging.getLogger("unstall").warning("not watching this process", exc_info=True)
+    return _here.watch
+
+
+def _reporting(send: Send, watch: Any) -> Send:
+    async def reporting(message: Message) -> None:
+        await send(message)
+        kind = message["type"]
+        if kind == "lifespan.startup.complete":
+            watch.ready()
+        elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed"):
+            watch.stop()
+
+    return reporting
+
+
+def forget() -> None:
+    """In a forked child: its parent's watch is not its own."""
+    _here.watch, _here.failed_loop = None, None

@@ -1,0 +1,46 @@
+"""Which source files belong to the application."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LAB_APPS = os.path.join(PACKAGE, "lab", "apps") + os.sep
+_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+class OwnFiles:
+    """Tells the application's files from everything else, and remembers the answers.
+
+    ``roots`` are folders whose files are the application's even where they are installed packages.
+    """
+
+    def __init__(self, roots: tuple[str, ...] = ()) -> None:
+        self.roots = tuple(os.path.join(os.path.abspath(root), "") for root in roots)
+        start = sys.path[0] if sys.path else ""
+        self.below = tuple({os.path.join(os.path.abspath(folder), "") for folder in (os.getcwd(), start)})
+        self.bin = os.path.join(sys.prefix, "bin", "")
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, path: object) -> bool:
+        if not isinstance(path, str):
+            return False
+        known = self._known.get(path)
+        if known is None:
+            if len(self._known) > 5000:
+                self._known.clear()
+            known = self._known[path] = self._judge(os.path.abspath(path) if path[:1] != "<" else path)
+        return known
+
+    def _judge(self, path: str) -> bool:
+        if path.startswith(LAB_APPS):
+            return True
+        if path.startswith(("<", PACKAGE + os.sep)):
+            return False
+        if path.startswith(self.roots):
+            return True
+        if path.startswith((_STDLIB, self.bin)) or any(part in path for part in _INSTALLED):
+            return False
+        return path.startswith(self.below)

@@ -1,0 +1,129 @@
+"""One look at the loop's thread from within the process: its frames, and the request they serve."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+from collections.abc import Container, Mapping
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+DEPTH = 100
+CURRENT: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("unstall", default=None)
+
+
+class Line(NamedTuple):
+    """One frame: ``own`` is true where the file belongs to the application."""
+
+    path: str
+    line: int
+    function: str
+    own: bool
+
+
+class Sample(NamedTuple):
+    """What was seen at ``at`` (monotonic): frames innermost first, the request and how it was proved."""
+
+    at: float
+    stack: tuple[Line, ...]
+    route: str | None = None
+    route_proof: str | None = None
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """What a person calls the request: ``GET /items/{id}`` where the framework has routed it, else its path."""
+    kind = scope.get("type")
+    if kind == "lifespan":
+        return "lifespan"
+    template = getattr(scope.get("route"), "path", None) or _template(scope)
+    path = template if isinstance(template, str) else scope.get("path", "")
+    if isinstance(template, str) and scope.get("app_root_path", "") != scope.get("root_path", ""):
+        path = str(scope.get("root_path", "")).removeprefix(str(scope.get("app_root_path", ""))) + template
+    method = "WEBSOCKET" if kind == "websocket" else scope.get("method", "")
+    return f"{method} {path}"[:300]
+
+
+def _template(scope: Mapping[str, Any]) -> str | None:
+    """The path template where only the endpoint is known, as plain Starlette leaves it."""
+    endpoint = scope.get("endpoint")
+    if endpoint is None:
+        return None
+    for route in getattr(scope.get("router"), "routes", ()):
+        if getattr(route, "endpoint", None) is endpoint:
+            return getattr(route, "path", None)
+    return None
+
+
+def sample(
+    now: float, thread: int, loop: asyncio.AbstractEventLoop, own: Container[str], wrapper: CodeType
+) -> Sample | None:
+    """Look at the thread once; None where it has no frame."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return None
+    try:
+        scope, proof = _request(frame, loop, wrapper)
+        stack = _stack(frame, own)
+    finally:
+        # A frame kept alive would keep the request's locals alive with it.
+        del frame
+    return Sample(now, stack, route_of(scope) if scope is not None else None, proof)
+
+
+def _stack(frame: FrameType | None, own: Container[str]) -> tuple[Line, ...]:
+    lines: list[Line] = []
+    while frame is not None and len(lines) < DEPTH:
+        code = frame.f_code
+        path = code.co_filename
+        lines.append(Line(path, frame.f_lineno or code.co_firstlineno, code.co_qualname, path in own))
+        frame = frame.f_back
+    return tuple(lines)
+
+
+def _request(
+    frame: FrameType, loop: asyncio.AbstractEventLoop, wrapper: CodeType
+) -> tuple[Mapping[str, Any] | None, str | None]:
+    """The request that the frames serve, in order of proof."""
+    found: Mapping[str, Any] | None = None
+    handle: Any = None
+    walk: FrameType | None = frame
+    while walk is not None:
+        code = walk.f_code
+        if code is wrapper:
+            scope = walk.f_locals.get("scope")
+            # The framework's own copy, nearer to the culprit, has the route; the wrapper's may not.
+            return (found if found is not None and "route" in found else scope), "frame"
+        if found is None and "scope" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            scope = walk.f_locals.get("scope")
+            if isinstance(scope, dict) and scope.get("type") in ("http", "websocket", "lifespan"):
+                found = scope
+        if code.co_name == "_run" and code.co_filename.endswith("asyncio/events.py"):
+            handle = walk.f_locals.get("self")
+        walk = walk.f_back
+    if found is not None:
+        return found, "frame"
+    return _by_context(loop, handle)
+
+
+def _by_context(loop: asyncio.AbstractEventLoop, handle: Any) -> tuple[Mapping[str, Any] | None, str | None]:
+    task = asyncio.current_task(loop)
+    scope = _in_context(_context_of(task)) if task is not None else None
+    if scope is not None:
+        return scope, "task"
+    scope = _in_context(getattr(handle, "_context", None))
+    return (scope, "callback") if scope is not None else (None, None)
+
+
+def _context_of(task: Any) -> contextvars.Context | None:
+    getter = getattr(task, "get_context", None)
+    if getter is not None:
+        context: contextvars.Context | None = getter()
+        return context
+    # Before 3.12 a task does not tell its context, but the garbage collector knows what it refers to.
+    return next((o for o in gc.get_referents(task) if isinstance(o, contextvars.Context)), None)
+
+
+def _in_context(context: contextvars.Context | None) -> Mapping[str, Any] | None:
+    return context.get(CURRENT) if context is not None else None

@@ -1,0 +1,119 @@
+"""Real servers in their own processes, watched, with what they recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unstall.runtime.inject import environment
+
+APPS = Path(__file__).parent / "apps"
+
+
+class Server:
+    """A watched server in its own process group."""
+
+    def __init__(self, record: Path, arguments: list[str], port: int, extra: dict[str, str]) -> None:
+        self.record, self.port = record, port
+        self.log = record.with_suffix(".log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=APPS,
+                env={**os.environ, **environment(record, 0.1), **extra},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def get(self, path: str, timeout_s: float = 30) -> int:
+        """The status of one request."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout_s) as answer:
+            answer.read()
+            return int(answer.status)
+
+    def wait_ready(self) -> None:
+        """Until it answers."""
+        wait_for(lambda: self._answers(), 30, lambda: f"no answer: {self.log.read_text()}")
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.get("/health", 2) == 200
+        except OSError:
+            return False
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """What was recorded so far, of these names only where any are given."""
+        if not self.record.exists():
+            return []
+        lines = [json.loads(line) for line in self.record.read_text().splitlines()]
+        return [line for line in lines if not names or line["event"] in names]
+
+    def wait_events(self, name: str, count: int = 1, timeout_s: float = 20) -> list[dict[str, Any]]:
+        """The events of one name once there are ``count``."""
+        wait_for(lambda: len(self.events(name)) >= count, timeout_s, lambda: f"no {name}: {self.events()}")
+        return self.events(name)
+
+    def stop(self) -> int:
+        """SIGTERM and the exit status."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def close(self) -> None:
+        """Kill what is left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+def wait_for(true: Callable[[], bool], timeout_s: float, otherwise: Callable[[], str]) -> None:
+    """Until it holds, at most ``timeout_s`` seconds."""
+    until = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < until, otherwise()
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def line_of(mark: str, app: str = "stalling.py") -> int:
+    """The line of a test app that says ``STALLS: mark``."""
+    lines = (APPS / app).read_text().splitlines()
+    return next(i for i, line in enumerate(lines, 1) if line.endswith(f"STALLS: {mark}"))
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start a watched server; all are ended with the test."""
+    servers: list[Server] = []
+
+    def start(*options: str, app: str = "stalling:app", ready: bool = True, **extra: str) -> Server:
+        port = free_port()
+        arguments = ["-m", "uvicorn", app, "--port", str(port), "--log-level", "warning", *options]
+        server = Server(tmp_path / f"record{len(servers)}.jsonl", arguments, port, extra)
+        servers.append(server)
+        if ready:
+            server.wait_ready()
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
