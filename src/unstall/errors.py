@@ -5,7 +5,8 @@ UnstallError
 │   ├── AppNotFound     the app could not be imported or started
 │   ├── BadManifest     Kubernetes would refuse it, or there is no probe in it
 │   └── BadFile         a result, record or baseline that cannot be read
-└── MissingExtra        an optional dependency is not installed
+├── MissingExtra        an optional dependency is not installed
+└── OutOfOrder          the kubelet was told something that cannot be (a fault of its driver)
 """
 
 from __future__ import annotations
@@ -47,3 +48,7 @@ class MissingExtra(UnstallError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed", f"install it with: pip install 'unstall[{extra}]'")
+
+
+class OutOfOrder(UnstallError):
+    """The kubelet machine was told something that cannot be: time went back, or an answer nobody asked for."""
