@@ -1,0 +1,1 @@
+"""The experiments' own small FastAPI apps."""
