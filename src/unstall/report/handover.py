@@ -1,0 +1,137 @@
+"""One moment of a measured run: where each request stood on its way through uvicorn, the loop and the handler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unstall import units
+from unstall.model import PodTimeline, ProbeRecord, Request, Stall
+from unstall.report import words
+from unstall.report.packing import owners
+
+MOST_SQUARES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Requests of one route at one station: how many, and how long the oldest has been there."""
+
+    label: str
+    number: int
+    oldest_s: float
+    probe: bool = False
+    missed: bool = False
+
+    @property
+    def squares(self) -> int:
+        """How many are drawn one by one."""
+        return min(self.number, MOST_SQUARES)
+
+    @property
+    def waited(self) -> str:
+        """The oldest's waiting time, in words."""
+        return units.seconds(self.oldest_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Who was where at ``at``. ``stall`` is the one that held the loop; None means that the loop was free."""
+
+    at: float
+    stall: Stall | None
+    held_s: float
+    socket: tuple[Crowd, ...]
+    queue: tuple[Crowd, ...]
+    parked: tuple[Crowd, ...]
+    answered: int
+    waiting: int
+
+    @property
+    def time(self) -> str:
+        """The moment, in words."""
+        return units.moment(self.at)
+
+    @property
+    def held(self) -> str:
+        """How long the loop had been held at this moment, in words."""
+        return units.seconds(self.held_s)
+
+
+def moment_of(timeline: PodTimeline, blocking_s: float = 0.1) -> Moment | None:
+    """The moment of the longest stall at which most waited; without a stall, the one with most in flight.
+
+    None where there was neither a stall nor a request.
+    """
+    requests = sorted(timeline.requests, key=lambda r: (r.due_at, r.answered_at))
+    stalls = [s for s in timeline.stalls if s.duration_s >= blocking_s]
+    if not stalls:
+        return _free(requests) if requests else None
+    stall = max(stalls, key=lambda s: s.duration_s)
+    end = stall.started_at + stall.duration_s
+    at = _fullest(requests, stall.started_at, end)
+    mine = owners(timeline.stalls, requests).get(timeline.stalls.index(stall))
+    waiting = [r for i, r in enumerate(requests) if i != mine and r.due_at <= at < r.answered_at]
+    # Bytes that came before the block were read and made callbacks; what came later is still in the kernel.
+    queue = [r for r in waiting if r.due_at < stall.started_at]
+    socket = [r for r in waiting if r.due_at >= stall.started_at]
+    probes = [p for p in timeline.probes if stall.started_at <= p.started_at <= at]
+    return Moment(
+        at=at,
+        stall=stall,
+        held_s=at - stall.started_at,
+        socket=_crowds(socket, at) + _probe_crowds(probes),
+        queue=_crowds(queue, at),
+        parked=(),
+        answered=sum(r.answered_at <= at and not r.failed for r in requests),
+        waiting=len(waiting) + len(probes),
+    )
+
+
+def _free(requests: Sequence[Request]) -> Moment:
+    at = _fullest(requests, requests[0].due_at, max(r.answered_at for r in requests))
+    there = [r for r in requests if r.due_at <= at < r.answered_at]
+    answered = sum(r.answered_at <= at and not r.failed for r in requests)
+    return Moment(at, None, 0.0, (), (), _crowds(there, at), answered, 0)
+
+
+def _fullest(requests: Sequence[Request], start: float, end: float) -> float:
+    """The last moment in an interval at which most requests were in flight."""
+    changes = sorted([(r.due_at, 1) for r in requests] + [(r.answered_at, -1) for r in requests])
+    now, best, at, before = 0, -1, start, start
+    for when, change in changes:
+        # Between two changes nothing moves, so the middle of the stretch stands for all of it.
+        low, high = max(before, start), min(when, end)
+        if high - low > 1e-6 and now >= best:
+            best, at = now, (low + high) / 2
+        now += change
+        before = when
+    return at if best >= 0 else (start + end) / 2
+
+
+def _crowds(requests: Sequence[Request], at: float) -> tuple[Crowd, ...]:
+    groups: dict[str, list[float]] = {}
+    for request in requests:
+        groups.setdefault(request.route, []).append(at - request.due_at)
+    largest = sorted(groups.items(), key=lambda item: -len(item[1]))
+    shown = [Crowd(words.shorten(words.visible(route), 40), len(ages), max(ages)) for route, ages in largest[:4]]
+    rest = [age for _, ages in largest[4:] for age in ages]
+    if rest:
+        shown.append(Crowd(units.plural(len(largest) - 4, "other route"), len(rest), max(rest)))
+    return tuple(shown)
+
+
+def _probe_crowds(probes: Sequence[ProbeRecord]) -> tuple[Crowd, ...]:
+    groups: dict[str, list[ProbeRecord]] = {}
+    for probe in probes:
+        groups.setdefault(str(probe.type), []).append(probe)
+    return tuple(
+        Crowd(
+            f"{kind} probe",
+            len(asked),
+            max(p.ended_at - p.started_at for p in asked),
+            probe=True,
+            missed=any(p.outcome == "failure" for p in asked),
+        )
+        for kind, asked in groups.items()
+    )
