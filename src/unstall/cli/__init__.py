@@ -14,6 +14,7 @@ from unstall.errors import UnstallError
 # command -> (module under unstall.cli, one line for --help). A command is `command` in its module.
 COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("lab", "Prove it: run experiments on real servers under real probes."),
+    "pods": ("pods", "Say why the pods of a cluster were restarted."),
     "show": ("show", "Print or draw the result of a lab run again from its JSON file."),
 }
 

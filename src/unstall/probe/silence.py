@@ -1,0 +1,159 @@
+"""Why a probe got no answer in time: a blocked loop, a full thread pool and a throttled CPU look the same to the
+kubelet, and differ in what the server did with SIGTERM.
+
+A blocked loop never handles SIGTERM before the block ends: no ``Shutting down`` in the log, and its listener stays
+open until SIGKILL. A free loop with a full thread pool handles it at once and then waits for its connections. A
+throttled loop handles it late and may be killed while it ends.
+"""
+
+from __future__ import annotations
+
+from unstall import units
+from unstall.model import ProbeType
+from unstall.probe.case import Case, path_of
+from unstall.probe.evidence import Answer, Log
+from unstall.probe.opinion import CERTAIN, LIKELY, Opinion, unknown
+
+LATE_S = 2.5
+"""SIGTERM handled later than this: the loop did not turn. Event times are truncated to seconds."""
+PROMPT_S = 1.5
+HEAVY = 0.1
+"""Share of CFS periods throttled from which throttling counts as proof."""
+
+
+def judge(case: Case) -> Opinion:
+    """Tell apart why nobody answered in time."""
+    for rule in (_written_down, _by_log, _by_listener):
+        opinion = rule(case)
+        if opinion is not None:
+            return opinion.because(limit(case))
+    missing = "" if case.log else "the log of the killed instance is not there to tell them apart"
+    if case.killing and case.log is None:
+        missing = "the kill is not over: the log of this instance will tell them apart"
+    return unknown(candidates(case), missing, limit(case))
+
+
+def candidates(case: Case) -> tuple[str, ...]:
+    """What may lie behind silence where nothing tells it apart, likeliest first."""
+    throttled = ("cpu-throttled",) if case.limited else ()
+    return ("loop-blocked", "threadpool-exhausted", *throttled)
+
+
+def limit(case: Case) -> str:
+    """What is known about the CPU limit and its effect; empty where there is no limit."""
+    if case.container.cpu_limit is None:
+        return ""
+    share = case.throttled_share
+    text = f"CPU limit {case.container.cpu_limit:g} cores"
+    if share is None or case.throttling is None:
+        return text + "; how often it throttled is not recorded here"
+    return (
+        f"{text}; throttled in {units.count(case.throttling.throttled)} of "
+        f"{units.count(case.throttling.periods)} periods"
+    )
+
+
+def _written_down(case: Case) -> Opinion | None:
+    stall = case.stall or (case.log.stall if case.log else None)
+    if stall is None:
+        return None
+    where = "termination message" if case.stall else "log"
+    if stall.environment:
+        cause = "cpu-throttled" if stall.throttled_s > 0 or case.limited else ""
+        text = f"{where}: {stall}, and the environment is to blame, not the code"
+        return Opinion(cause, LIKELY, (text,)) if cause else unknown(("cpu-throttled", "node-restart"), text)
+    site = f"mend {stall.site}: `unstall explain` names what to use instead" if stall.site else ""
+    return Opinion("loop-blocked", CERTAIN, (f"{where}: {stall}",), next=site)
+
+
+def _by_log(case: Case) -> Opinion | None:
+    log = case.log
+    if log is None or not log.server:
+        return None
+    if not log.shutting_down:
+        return _never_shut_down(case, log)
+    if 0 < log.workers_shut < log.workers:
+        text = f'log: {log.workers_shut} of {log.workers} workers wrote "Shutting down": another never saw SIGTERM'
+        return Opinion("loop-blocked", LIKELY, (text,))
+    late = None
+    if log.shut_at is not None and case.kill is not None and case.exact:
+        late = log.shut_at - case.kill.last_at
+    if late is not None and LATE_S < late < 3600:
+        text = f"log: SIGTERM was handled {units.seconds(late)} after it was sent: the loop did not turn until then"
+        cause = "cpu-throttled" if case.limited and (case.throttled_share or 0) >= HEAVY else "loop-blocked"
+        return Opinion(cause, LIKELY if case.limited else CERTAIN, (text,))
+    if log.waiting and not log.finished:
+        text = 'log: "Shutting down", then "Waiting for connections to close": the loop was free, the requests hung'
+        return Opinion("threadpool-exhausted", LIKELY, (text,))
+    if case.end is not None and case.end.exit_code == 137:
+        return _killed_while_ending(case, log)
+    return _ended_in_the_grace(case, log, late)
+
+
+def _never_shut_down(case: Case, log: Log) -> Opinion | None:
+    text = 'log: no "Shutting down" after the last request: the loop never handled SIGTERM'
+    if not log.first_process and _in_a_shell(case):
+        shell = "log: process 1 is a shell, which does not pass SIGTERM on, so the log cannot tell"
+        return unknown(candidates(case), shell)
+    if not log.started:
+        return Opinion("slow-start", LIKELY, ('log: no "Application startup complete"',))
+    ended = case.end is not None and not case.killing
+    if ended and case.end is not None and case.end.exit_code != 137:
+        return unknown(candidates(case), text.replace("the loop never handled SIGTERM", "yet it was not SIGKILL"))
+    sure = case.exact and log.first_process and not case.limited and ended
+    return Opinion("loop-blocked", CERTAIN if sure else LIKELY, (text,))
+
+
+def _in_a_shell(case: Case) -> bool:
+    words = case.container.command
+    name = words[0].rpartition("/")[2] if words else ""
+    return name in ("sh", "bash", "ash", "dash", "zsh") and "-c" in words[1:]
+
+
+def _killed_while_ending(case: Case, log: Log) -> Opinion:
+    if not log.finished:
+        text = 'log: "Shutting down", but it had not finished when SIGKILL came'
+        return unknown(("threadpool-exhausted", *candidates(case)[2:], "loop-blocked"), text)
+    text = 'log: "Shutting down" to "Finished server process", and SIGKILL all the same: it ended too slowly'
+    if case.limited:
+        sure = (case.throttled_share or 0) >= HEAVY
+        return Opinion("cpu-throttled", CERTAIN if sure else LIKELY, (text,))
+    return unknown(("threadpool-exhausted", "cpu-throttled"), text)
+
+
+def _ended_in_the_grace(case: Case, log: Log, late: float | None) -> Opinion:
+    path = path_of(case.probe(case.killer or ProbeType.LIVENESS))
+    before = log.access[: log.before_shutdown]
+    last = before[-1] if before else None
+    if log.waiting:
+        text = 'log: "Shutting down", then "Waiting for connections to close"'
+        if late is not None or last is None or last.path == path:
+            return Opinion("threadpool-exhausted", LIKELY, (text + ": the loop was free, the requests hung",))
+        return unknown(("threadpool-exhausted", "loop-blocked"), text)
+    if late is not None and late < PROMPT_S:
+        text = "log: SIGTERM was handled at once, so the loop was free"
+        return unknown(("threadpool-exhausted", "health-says-no"), text)
+    if case.limited and ((case.throttled_share or 0) >= HEAVY or (last is not None and last.path == path)):
+        return Opinion("cpu-throttled", LIKELY, ("log: it went on answering, too slowly for the probe",))
+    if last is not None and last.path != path:
+        text = f"log: {last.method} {last.path} was answered last before the shutdown: the block ended in the grace"
+        return Opinion("loop-blocked", LIKELY, (text,))
+    return unknown((*candidates(case), "health-says-no"), "log: a clean shutdown, and no request before it stands out")
+
+
+def _by_listener(case: Case) -> Opinion | None:
+    """A listener that still took connections long after SIGTERM: the loop had not handled it."""
+    if case.limited or case.kill is None:
+        return None
+    finish = case.end.finished_at if case.end and case.end.exit_code == 137 and not case.killing else None
+    resets = [m for m in case.misses if m.answer is Answer.RESET and finish and abs(m.last_at - finish) <= 1]
+    if resets and case.exact:
+        text = f"a {resets[-1].type} probe was cut off by the SIGKILL: the port was still open, SIGTERM never handled"
+        return Opinion("loop-blocked", LIKELY, (text,))
+    readiness = case.probe(ProbeType.READINESS)
+    patience = readiness.timeout_s if readiness else 1
+    hung = [m for m in case.of(ProbeType.READINESS) if m.last_at - patience > case.kill.last_at + 1]
+    if case.killing and any(m.answer is Answer.SILENCE for m in hung):
+        text = "the readiness probe still hung after SIGTERM: the port was open, so SIGTERM was not handled"
+        return Opinion("loop-blocked", LIKELY, (text,))
+    return None
