@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from case_files import params, refuse_unknown
 
-from unstall.kubelet.machine import COUNTED
 from unstall.kubelet.restarting import restarts_after_exit
-from unstall.kubelet.wishes import Outcome, Value
+from unstall.kubelet.wishes import COUNTED, Outcome, Value
 from unstall.kubelet.worker import CachedStatus, Step, Worker
 from unstall.model import HttpGet, ProbeSpec, ProbeType
 

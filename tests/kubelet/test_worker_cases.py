@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from case_files import params, refuse_unknown
 
-from unstall.kubelet.machine import EXACT, Kubelet, Pod
+from unstall.kubelet.delays import Kubelet
+from unstall.kubelet.machine import Pod
 from unstall.kubelet.spec import PodSpec
 from unstall.kubelet.wishes import (
     Kill,
@@ -52,7 +53,7 @@ ANSWERS = {
     "unknown": Outcome.UNKNOWN,
     "error": Outcome.ERROR,
 }
-KUBELET = Kubelet(relist_s=0.0, resync_s=math.inf, stretch=0.0, queue_s=0.0, back_off_base_s=EXACT.back_off_base_s * 0)
+KUBELET = Kubelet(relist_s=0.0, resync_s=math.inf, stretch=0.0, queue_s=0.0, back_off_base_s=0.0)
 """The cases were made without back-off."""
 
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from unstall.model import ProbeType
+
 MINIMUM_GRACE_S = 2
 """Whatever the spec says, SIGKILL never follows SIGTERM sooner."""
 
@@ -17,6 +19,10 @@ class KillReason(StrEnum):
     STARTUP = "StartupProbe"
     POST_START = "FailedPostStartHook"
     UNKNOWN = "Unknown"
+
+
+PROBE_OF = {KillReason.LIVENESS: ProbeType.LIVENESS, KillReason.STARTUP: ProbeType.STARTUP}
+"""The probe whose own grace counts."""
 
 
 @dataclass(frozen=True, slots=True)

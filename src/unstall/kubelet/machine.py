@@ -66,63 +66,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from unstall.errors import OutOfOrder
-from unstall.kubelet.back_off import BASE_S, BackOff, go_duration
-from unstall.kubelet.killing import KillReason, grace
+from unstall.kubelet.back_off import BackOff
+from unstall.kubelet.delays import USUAL, Kubelet
+from unstall.kubelet.killing import PROBE_OF, KillReason, grace
 from unstall.kubelet.readiness import is_ready, is_started
 from unstall.kubelet.restarting import ContainerState, pod_actions, restarts_after_exit
 from unstall.kubelet.spec import PodSpec
 from unstall.kubelet.wishes import (
+    COUNTED,
     Kill,
     Outcome,
-    Published,
     ReadyChanged,
     StartContainer,
     StartProbe,
+    State,
     StatusChanged,
     Value,
-    Waiting,
     Wish,
 )
-from unstall.kubelet.worker import EDGE_S, MAX_TRIES, NEVER, CachedStatus, Step, Worker
+from unstall.kubelet.words import back_off_event, probe_events, stopping, waiting
+from unstall.kubelet.worker import EDGE_S, MAX_TRIES, NEVER, CachedStatus
+from unstall.kubelet.workers import Workers
 from unstall.model import PodEvent, ProbeType
 
-COUNTED = {Outcome.SUCCESS: True, Outcome.WARNING: True, Outcome.FAILURE: False, Outcome.UNKNOWN: False}
-"""What an outcome counts as; `Outcome.ERROR` counts as nothing."""
-
-
-class State(StrEnum):
-    """Where the pod's one container stands, as far as the kubelet knows."""
-
-    NEW = "new"
-    STARTING = "starting"
-    RUNNING = "running"
-    KILLING = "killing"
-    DEAD = "dead"
-    OVER = "over"
-
-
-@dataclass(frozen=True, slots=True)
-class Kubelet:
-    """The delays of one kubelet, in seconds. ``started_at`` is when its probe manager started.
-
-    ``relist_s``: how often exits are looked for. ``resync_s``: the longest a sync that has something left to do is
-    put off; ``stretch``: by how much of itself, at most; ``queue_s``: how often the queue of syncs is looked at.
-    """
-
-    started_at: float = -math.inf
-    relist_s: float = 1.0
-    resync_s: float = 60.0
-    stretch: float = 0.5
-    queue_s: float = 1.0
-    back_off_base_s: float = BASE_S
-
-
-EXACT = Kubelet(relist_s=0.0, resync_s=math.inf, stretch=0.0, queue_s=0.0)
-"""A kubelet without delays of its own, for reasoning and for exact cases."""
+_LIVENESS, _READINESS, _STARTUP = ProbeType.LIVENESS, ProbeType.READINESS, ProbeType.STARTUP
 
 
 class Pod:
@@ -130,40 +99,21 @@ class Pod:
 
     ``clock_offset`` is the fraction of a second that the wall clock shows at time 0: the container's start is
     truncated to whole seconds of the wall clock. ``ready`` and ``started`` are what the API shows, ``instance``
-    counts container starts from 0 and is None before the first.
+    counts container starts from 0 and is None before the first. ``seen_exit_at`` is when the newest dead instance
+    ended, as the pod status shows it.
     """
 
     __slots__ = (
-        "_back_off",
-        "_clock_offset",
-        "_computed",
-        "_deletion_grace_s",
-        "_dirty",
-        "_exit",
-        "_kubelet",
-        "_notice_at",
-        "_now",
-        "_out",
-        "_random",
-        "_readiness",
-        "_restarts",
-        "_seen_exit_at",
-        "_sync_at",
-        "deleting",
-        "instance",
-        "ready",
-        "spec",
-        "started",
-        "state",
-        "status",
-        "workers",
-    )
+        "_clock_offset", "_computed", "_deletion_grace_s", "_exit", "_kubelet", "_notice_at", "_now", "_out", "_random",
+        "_restarts", "_sync_at", "back_off", "deleting", "instance", "ready", "seen_exit_at", "spec", "started", "state",
+        "status", "workers",
+    )  # fmt: skip
 
     def __init__(
         self,
         spec: PodSpec,
         random: Callable[[], float],
-        kubelet: Kubelet = Kubelet(),
+        kubelet: Kubelet = USUAL,
         clock_offset: float = 0.0,
     ) -> None:
         self.spec = spec
@@ -173,40 +123,25 @@ class Pod:
         self.started = False
         self.deleting = False
         self.status = CachedStatus()
-        self.workers: dict[ProbeType, Worker] = {}
+        self.workers = Workers(self.status, random, kubelet.started_at)
+        self.back_off = BackOff(kubelet.back_off_base_s, spec.max_back_off_s)
+        self.seen_exit_at: float | None = None
         self._random = random
         self._kubelet = kubelet
         self._clock_offset = clock_offset
-        self._back_off = BackOff(kubelet.back_off_base_s, spec.max_back_off_s)
-        self._readiness: Worker | None = None
         self._computed: tuple[bool, bool] | None = None
-        self._exit: tuple[int, float] | None = None
-        """Code and time of this instance's exit, known to the container runtime only, until a sync saw it."""
-        self._seen_exit_at: float | None = None
-        """When the newest dead instance ended, as the pod status shows it."""
+        self._exit: tuple[int, float] | None = None  # code and time, until a sync has seen it
         self._restarts = False
         self._deletion_grace_s: int | None = None
-        self._dirty = False
         self._notice_at = NEVER
         self._sync_at = NEVER
         self._now = -math.inf
-        self._out: list[Wish] = []
-
-    # --- facts ------------------------------------------------------------------------------------
+        self._out = self.workers.out
 
     def pod_added(self, now: float) -> list[Wish]:
         """The kubelet got the pod: workers are born, then the container is asked for."""
         self._tell(now)
-        kubelet = self._kubelet
-        for type in ProbeType:
-            probe = self.spec.probe(type)
-            if probe is None:
-                continue
-            young = probe.period_s > now - kubelet.started_at
-            worker = Worker(probe, now + self._random() * probe.period_s if young else now)
-            self.workers[type] = worker
-            if type is ProbeType.READINESS:
-                self._readiness = worker
+        self.workers.born(self.spec, now)
         self._run_due(now)
         self._sync(now)
         return self._settle(now)
@@ -222,8 +157,8 @@ class Pod:
         status.instance = self.instance
         status.state = "running"
         status.started_at = math.floor(now + self._clock_offset + EDGE_S) - self._clock_offset
-        self._event("Created", "Container created")
-        self._event("Started", "Container started")
+        self._out.append(PodEvent(now, "Created", "Container created"))
+        self._out.append(PodEvent(now, "Started", "Container started"))
         self._sync(now)
         return self._settle(now)
 
@@ -240,38 +175,41 @@ class Pod:
 
         ``state`` is the result that a prober gave along with its error, for the event's text. A prober that
         raised is an `Outcome.ERROR`.
+
+        Raises:
+            OutOfOrder: no probe of this type is under way.
         """
         self._tell(now)
-        worker = self.workers[type]
-        if not worker.probing:
+        worker = self.workers.by_type.get(type)
+        if worker is None or not worker.probing:
             raise OutOfOrder(f"no {type} probe is under way at {now:g} s")
         if outcome is Outcome.ERROR and worker.attempt < MAX_TRIES:
             worker.attempt += 1
             return [StartProbe(type, worker.probe, worker.attempt)]
         worker.probing = False
-        if outcome is not Outcome.SUCCESS:
-            self._probe_event(type, outcome, output, state)
-        if worker.ended:
-            return self._settle(now)
-        if outcome is not Outcome.ERROR:
-            self._publish(worker, worker.record(COUNTED[outcome]))
+        self._out += probe_events(now, type, outcome, output, state)
+        if outcome is not Outcome.ERROR and not worker.ended:
+            self.workers.publish(worker, worker.record(COUNTED[outcome]))
+            self._patch_ready()
         # The worker looks at its ticker at once, the sync that the change causes comes a moment later.
         self._run_due(now)
         return self._settle(now)
 
     def container_exited(self, code: int, now: float) -> list[Wish]:
-        """The container's process ended, killed or by itself."""
+        """The container's process ended, killed or by itself.
+
+        Raises:
+            OutOfOrder: no container runs.
+        """
         self._tell(now)
-        if self.state is State.KILLING:
-            self._exit = (code, now)
-            self._killed(now)
-        elif self.state is State.RUNNING and self._exit is None:
-            self._exit = (code, now)
-            delay_s = self._kubelet.relist_s
-            self._notice_at = now + (self._random() * delay_s if delay_s else 0.0)
-            self._run_due(now)
-        else:
+        if self._exit is not None or self.state not in (State.RUNNING, State.KILLING):
             raise OutOfOrder(f"no container runs that could have exited at {now:g} s (the pod is {self.state})")
+        self._exit = (code, now)
+        if self.state is State.KILLING:
+            self._killed(now)
+        else:
+            self._notice_at = now + self._kubelet.notices_after_s(self._random)
+            self._run_due(now)
         return self._settle(now)
 
     def pod_deleted(self, now: float, grace_s: int | None = None) -> list[Wish]:
@@ -280,7 +218,7 @@ class Pod:
         self._deletion_grace_s = grace_s
         self._stop_probing()
         if self.state is State.RUNNING:
-            self._kill(now, KillReason.UNKNOWN, f"Stopping container {self.spec.container}", restarts=False)
+            self._kill(now, KillReason.UNKNOWN, stopping(self.spec), restarts=False)
         elif self.state is not State.KILLING:
             self._end()
         return self._settle(now)
@@ -291,159 +229,95 @@ class Pod:
         self._stop_probing()
         return self._settle(now)
 
-    # --- when -------------------------------------------------------------------------------------
-
     @property
     def next_wake(self) -> float:
         """When to call `wake` next unless something else happens before; infinite if never."""
-        at = min(self._notice_at, self._sync_at)
-        for worker in self.workers.values():
-            if not worker.probing and not worker.ended and worker.tick_at < at:
-                at = worker.tick_at
-        return at
+        return min(self._notice_at, self._sync_at, self.workers.wakes_at)
 
     def _tell(self, now: float) -> None:
         if now < self._now - EDGE_S:
             raise OutOfOrder(f"time went back from {self._now:g} s to {now:g} s")
-        self._now = max(now, self._now)
+        self._now = now if now > self._now else self._now
 
     def _run_due(self, now: float) -> None:
-        """Everything due until now, the most overdue first."""
         until = now + EDGE_S
         while self.next_wake <= until:
             if self._notice_at <= until:
-                self._notice_at = NEVER
                 self._notice(now)
             elif self._sync_at <= until:
-                self._sync_at = NEVER
-                self._dirty = True
-                self._settle_syncs(now)
+                self._sync(now)
             else:
-                worker = min(self.workers.values(), key=lambda worker: worker.wakes_at)
-                self._wake_worker(worker, now)
-
-    # --- workers ----------------------------------------------------------------------------------
-
-    def _wake_worker(self, worker: Worker, now: float) -> None:
-        """Its ticker is due. Where a trigger waits as well, chance decides which of them is taken."""
-        worker.awake = True
-        if worker.triggered and self._random() < 0.5:
-            worker.take_trigger(now)
-        else:
-            worker.take_tick(now)
-        self._run_worker(worker, now)
-
-    def _run_worker(self, worker: Worker, now: float) -> None:
-        step, changes = worker.run_once(self.status, now, self._kubelet.started_at)
-        self._publish(worker, changes)
-        if step is Step.PROBE:
-            self._out.append(StartProbe(worker.type, worker.probe))
-        elif step is Step.END:
-            worker.ended = True
-
-    def _publish(self, worker: Worker, changes: list[Value]) -> None:
-        """Hand changed values to the sync, and readiness to the API at once, past a blocked sync."""
-        for value in changes:
-            instance = worker.instance
-            assert instance is not None
-            self._out.append(Published(worker.type, value, instance))
-            if worker.type is ProbeType.LIVENESS and value is not Value.FAILURE:
-                continue
-            self._dirty = True
-            if worker.type is ProbeType.READINESS and instance == self.status.instance:
-                self._set_ready(value is Value.SUCCESS)
-
-    # --- the pod sync -----------------------------------------------------------------------------
+                self.workers.run_next(now)
+                self._patch_ready()
 
     def _settle(self, now: float) -> list[Wish]:
         """Let syncs and triggered readiness probes follow from each other until nothing is left to do now."""
-        self._settle_syncs(now)
-        out, self._out = self._out, []
-        return out
-
-    def _settle_syncs(self, now: float) -> None:
-        readiness = self._readiness
-        while True:
-            if self._dirty:
-                self._dirty = False
+        workers = self.workers
+        while workers.published or workers.run_triggered(now):
+            self._patch_ready()
+            if workers.published:
+                workers.published = False
                 self._sync(now)
-            elif (
-                readiness is not None
-                and readiness.triggered
-                and readiness.awake
-                and not (readiness.probing or readiness.ended)
-            ):
-                readiness.take_trigger(now)
-                self._run_worker(readiness, now)
-            else:
-                return
+        wishes = self._out.copy()
+        self._out.clear()
+        return wishes
 
     def _sync(self, now: float) -> None:
         if self.state in (State.STARTING, State.KILLING, State.OVER):
             return
         self._sync_at = NEVER
         self._compute_status()
-        if self.state is State.RUNNING:
-            failed = self._failed_probe()
-            if failed is not None:
-                self._kill(now, failed.reason, failed.message, failed.restarts)
-            elif self._readiness is not None and not self.ready:
-                self._sync_again(self._kubelet.resync_s, now)
-        else:
+        if self.state is not State.RUNNING:
             self._start(now)
+        elif not self._kill_failed(now) and self.workers.readiness is not None and not self.ready:
+            # A later sync would trigger it again; the sync of a ready pod changes nothing.
+            self._sync_at = now + self._kubelet.syncs_after_s(math.inf, self._random)
 
     def _compute_status(self) -> None:
         """What the status manager writes: started and ready, from the container's state and the cached values."""
-        status = self.status
-        startup, readiness = self.workers.get(ProbeType.STARTUP), self._readiness
-        started = is_started(
-            status.state == "running",
-            startup.cached(status.instance) if startup else None,
-            startup is not None and not startup.ended,
-        )
-        ready, triggers = is_ready(
-            started,
-            readiness.cached(status.instance) if readiness else None,
-            readiness is not None and not readiness.ended,
-        )
-        if triggers and readiness is not None:
-            readiness.triggered = True
-        status.started = started
+        status, workers = self.status, self.workers
+        running = status.state == "running"
+        started = is_started(running, workers.cached(_STARTUP), workers.has(_STARTUP))
+        ready, triggers = is_ready(started, workers.cached(_READINESS), workers.has(_READINESS))
+        if triggers and workers.readiness is not None:
+            workers.readiness.triggered = True
+        self._write_status(started, ready)
+
+    def _write_status(self, started: bool, ready: bool) -> None:
+        self.started = self.status.started = started
         if self._computed != (started, ready):
             self._computed = (started, ready)
-            self.started = started
             self._out.append(StatusChanged(started, ready))
         self._set_ready(ready)
+
+    def _patch_ready(self) -> None:
+        """A published readiness goes to the API at once, past a sync that is blocked."""
+        value = self.workers.cached(_READINESS)
+        if value is not None and self.status.state == "running" and self.started:
+            self._set_ready(value is Value.SUCCESS)
 
     def _set_ready(self, ready: bool) -> None:
         if self.ready is not ready:
             self.ready = ready
             self._out.append(ReadyChanged(ready))
 
-    def _failed_probe(self) -> _ProbeKill | None:
-        """What the table says about the running container: a kill, or nothing."""
-        instance = self.status.instance
-        cached = {type: worker.cached(instance) for type, worker in self.workers.items()}
-        if Value.FAILURE not in (cached.get(ProbeType.LIVENESS), cached.get(ProbeType.STARTUP)):
-            return None
+    def _kill_failed(self, now: float) -> bool:
+        """Kill the running container where the table says so; whether it did."""
+        liveness, startup = self.workers.cached(_LIVENESS), self.workers.cached(_STARTUP)
+        if liveness is not Value.FAILURE and startup is not Value.FAILURE:
+            return False
         spec = self.spec
-        state = ContainerState(
-            spec.container,
-            "running",
-            liveness=cached.get(ProbeType.LIVENESS),
-            startup=cached.get(ProbeType.STARTUP),
-            restart_policy=spec.container_restart_policy,
-            restart_rules=spec.restart_rules,
-        )
+        own = (spec.container_restart_policy, spec.restart_rules)
+        state = ContainerState(spec.container, "running", 0, liveness, startup, *own)
         actions = pod_actions(spec.restart_policy, [state])
         if actions.kill_pod:
-            return _ProbeKill(KillReason.UNKNOWN, f"Stopping container {spec.container}", restarts=False)
-        return _ProbeKill(actions.kill[0].reason, actions.kill[0].message, restarts=True)
-
-    # --- killing and starting ---------------------------------------------------------------------
+            self._kill(now, KillReason.UNKNOWN, stopping(spec), restarts=False)
+        else:
+            self._kill(now, actions.kill[0].reason, actions.kill[0].message, restarts=True)
+        return True
 
     def _kill(self, now: float, reason: KillReason, message: str, restarts: bool) -> None:
-        self._event("Killing", message)
+        self._out.append(PodEvent(now, "Killing", message))
         self.state = State.KILLING
         self._restarts = restarts
         self._sync_at = NEVER
@@ -451,40 +325,34 @@ class Pod:
             self._notice_at = NEVER
             self._killed(now)
             return
-        probe = {KillReason.LIVENESS: ProbeType.LIVENESS, KillReason.STARTUP: ProbeType.STARTUP}.get(reason)
-        own = self.spec.probe(probe) if probe else None
-        grace_s = grace(
-            reason, self.spec.grace_s, own.grace_s if own else None, self._deletion_grace_s if self.deleting else None
-        )
+        own = self.spec.probe(PROBE_OF[reason]) if reason in PROBE_OF else None
+        deletion_grace_s = self._deletion_grace_s if self.deleting else None
+        grace_s = grace(reason, self.spec.grace_s, own.grace_s if own else None, deletion_grace_s)
         self._out.append(Kill(grace_s, reason, message, self.spec.prestop))
 
     def _killed(self, now: float) -> None:
-        """The kill returned. The sync goes on with the pod status of before, so `_seen_exit_at` is still the old."""
+        """The kill returned. The sync goes on with the pod status of before: ``seen_exit_at`` is still the old."""
         assert self._exit is not None
-        code, finished_at = self._exit
         if self.deleting:
             if self._restarts:  # the deletion had waited for this kill to return
-                self._event("Killing", f"Stopping container {self.spec.container}")
+                self._out.append(PodEvent(now, "Killing", stopping(self.spec)))
             self._end()
         elif not self._restarts:
-            self._terminated(code, finished_at)
+            self._terminated()
             self._compute_status()
             self.state = State.OVER
         else:
-            self.state = State.DEAD
             self._start(now)
-            if self.state is State.DEAD:
-                delay_s = self._kubelet.relist_s
-                self._notice_at = now + (self._random() * delay_s if delay_s else 0.0)
-            else:
-                self._seen_exit_at = finished_at
+            if self.state is State.STARTING:
+                self.seen_exit_at = self._exit[1]
                 self._exit = None
+            else:
+                self._notice_at = now + self._kubelet.notices_after_s(self._random)
 
     def _notice(self, now: float) -> None:
         """A relist shows that the container has exited."""
-        assert self._exit is not None
-        code, finished_at = self._exit
-        self._terminated(code, finished_at)
+        self._notice_at = NEVER
+        self._terminated()
         if self.status.restartable:
             self.state = State.DEAD
             self._sync(now)
@@ -492,10 +360,11 @@ class Pod:
             self._compute_status()
             self.state = State.OVER
 
-    def _terminated(self, code: int, finished_at: float) -> None:
-        spec, status = self.spec, self.status
+    def _terminated(self) -> None:
+        assert self._exit is not None
+        code, self.seen_exit_at = self._exit
         self._exit = None
-        self._seen_exit_at = finished_at
+        spec, status = self.spec, self.status
         status.state = "terminated"
         status.restartable = not self.deleting and restarts_after_exit(
             code, spec.restart_policy, spec.container_restart_policy, spec.restart_rules
@@ -503,70 +372,24 @@ class Pod:
 
     def _start(self, now: float) -> None:
         """Ask the back-off, then ask the driver for a container or be asked again."""
-        spec, back_off = self.spec, self._back_off
-        remaining_s = back_off.refuses(self._seen_exit_at, now)
+        remaining_s = self.back_off.refuses(self.seen_exit_at, now)
         if remaining_s is None:
             self.state = State.STARTING
             self._out.append(StartContainer())
             return
-        pod = f"{spec.pod}_{spec.namespace}({spec.uid})"
-        self._event("BackOff", f"Back-off restarting failed container {spec.container} in pod {pod}", type="Warning")
-        wait = go_duration(back_off.current_s)
-        message = f"back-off {wait} restarting failed container={spec.container} pod={pod}"
-        self._out.append(Waiting(message, back_off.current_s, now + remaining_s))
-        self._sync_again(min(remaining_s, self._kubelet.resync_s), now)
-
-    def _sync_again(self, after_s: float, now: float) -> None:
-        if after_s == math.inf:
-            return
-        kubelet = self._kubelet
-        stretched_s = after_s * (1 + kubelet.stretch * self._random()) if kubelet.stretch else after_s
-        self._sync_at = now + stretched_s + (kubelet.queue_s * self._random() if kubelet.queue_s else 0.0)
+        self.state = State.DEAD
+        self._out.append(back_off_event(now, self.spec))
+        self._out.append(waiting(self.spec, self.back_off.current_s, now + remaining_s))
+        self._sync_at = now + self._kubelet.syncs_after_s(remaining_s, self._random)
 
     def _stop_probing(self) -> None:
         self.deleting = self.status.deleting = True
-        for worker in self.workers.values():
-            if worker.type is not ProbeType.READINESS:
-                worker.ended = True
+        self.workers.stop(readiness=False)
 
     def _end(self) -> None:
         """The pod is gone: no worker is left."""
         self.state = State.OVER
         self._notice_at = self._sync_at = NEVER
         self.status.state = "terminated"
-        for worker in self.workers.values():
-            worker.ended = True
-        self._computed_gone()
-
-    def _computed_gone(self) -> None:
-        if self._computed != (False, False):
-            self._computed = (False, False)
-            self.started = self.status.started = False
-            self._out.append(StatusChanged(False, False))
-        self._set_ready(False)
-
-    # --- words ------------------------------------------------------------------------------------
-
-    def _event(self, reason: str, message: str, type: str = "Normal") -> None:
-        self._out.append(PodEvent(self._now, reason, message, type))
-
-    def _probe_event(self, type: ProbeType, outcome: Outcome, output: str, state: str) -> None:
-        said = _SAID.get(outcome)
-        if said is not None:
-            text = said[1].format(type=type.value.capitalize(), state=state)
-            self._event(said[0], text + output, type="Warning")
-
-
-_SAID = {
-    Outcome.FAILURE: ("Unhealthy", "{type} probe failed: "),
-    Outcome.WARNING: ("ProbeWarning", "{type} probe warning: "),
-    Outcome.ERROR: ("Unhealthy", "{type} probe errored and resulted in {state} state: "),
-}
-"""Reason and text of the event a probe leaves; an unknown outcome without an error leaves none."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ProbeKill:
-    reason: KillReason
-    message: str
-    restarts: bool
+        self.workers.stop(readiness=True)
+        self._write_status(started=False, ready=False)

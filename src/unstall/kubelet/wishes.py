@@ -1,4 +1,4 @@
-"""What the machine asks of its driver: frozen data, in the order the driver should carry it out."""
+"""The words that the machine and its driver share: outcomes in, wishes out, frozen."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ class Outcome(StrEnum):
     FAILURE = "failure"
     UNKNOWN = "unknown"
     ERROR = "error"
+
+
+COUNTED = {Outcome.SUCCESS: True, Outcome.WARNING: True, Outcome.FAILURE: False, Outcome.UNKNOWN: False}
+"""What an outcome counts as; `Outcome.ERROR` counts as nothing."""
+
+
+class State(StrEnum):
+    """Where the pod's one container stands, as far as the kubelet knows."""
+
+    NEW = "new"
+    STARTING = "starting"
+    RUNNING = "running"
+    KILLING = "killing"
+    DEAD = "dead"
+    OVER = "over"
 
 
 class Value(StrEnum):
