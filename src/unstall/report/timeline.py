@@ -126,7 +126,7 @@ def _lanes(timeline: PodTimeline, scale: Scale, y: float) -> list[tuple[str, str
 
 def _pod(timeline: PodTimeline, scale: Scale, y: float) -> str:
     middle = y + 8
-    kinds = {}
+    kinds: dict[str, list[strokes.Span]] = {}
     for phase in timeline.phases:
         kinds.setdefault(phase.kind, []).append((phase.from_s, phase.to_s, 0))
     inner = "".join(
