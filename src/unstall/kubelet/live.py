@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
 from unstall.kubelet.machine import Pod
-from unstall.kubelet.prober import ProbeAnswer, Target, try_probe
+from unstall.kubelet.prober import ProbeAnswer, Target, probe_once
 from unstall.kubelet.spec import PodSpec
+from unstall.kubelet.wire import Abort
 from unstall.kubelet.wishes import Kill, Outcome, ReadyChanged, StartContainer, StartProbe, Wish
-from unstall.model import Phase, PodEvent, ProbeRecord, ProbeType
+from unstall.model import Handler, Phase, PodEvent, ProbeRecord, ProbeType
 
 FAR_S = 3600.0
 
@@ -61,6 +63,8 @@ class LivePod:
         self._container: Container | None = None
         self._instance = -1
         self._turned = asyncio.Event()
+        self._abort = Abort()
+        self._askers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="prober")
         self._changes: list[tuple[float, str, int]] = []
         self._ready: list[tuple[float, bool]] = []
         self._probes: list[ProbeRecord] = []
@@ -100,7 +104,10 @@ class LivePod:
             raise errors.exceptions[0] from None
 
     async def stop(self, grace_s: float) -> None:
-        """End the container for good, whatever it is doing."""
+        """End the container for good, whatever it is doing, and any probe under way."""
+        self._abort.set()
+        await asyncio.to_thread(self._askers.shutdown)
+        self._abort.close()
         if self._container is not None:
             await self._container.stop(grace_s)
 
@@ -158,12 +165,16 @@ class LivePod:
         if wish.attempt == 1:
             self._ticks[wish.type] = began_at
         try:
-            answer = await asyncio.to_thread(try_probe, wish.probe.handler, wish.probe.timeout_s, self.target)
+            answer = await self._probe(wish.probe.handler, wish.probe.timeout_s)
         except Exception as error:
-            answer = ProbeAnswer(Outcome.ERROR, error=f"{type(error).__name__}: {error}")
+            answer = ProbeAnswer(Outcome.UNKNOWN, error=f"{type(error).__name__}: {error}")
         ended_at = self._clock()
         self._note(wish, answer, began_at, ended_at, instance)
-        self._carry_out(self._pod.probe_ended(wish.type, answer.outcome, ended_at, answer.output or answer.error))
+        self._carry_out(self._pod.probe_ended(wish.type, answer.outcome, ended_at, answer.output or answer.error or ""))
+
+    async def _probe(self, handler: Handler, timeout_s: float) -> ProbeAnswer:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._askers, probe_once, handler, timeout_s, self.target, self._abort)
 
     def _note(self, wish: StartProbe, answer: ProbeAnswer, began_at: float, ended_at: float, instance: int) -> None:
         outcome = {Outcome.UNKNOWN: "failure"}.get(answer.outcome, str(answer.outcome))
@@ -172,7 +183,7 @@ class LivePod:
         run = run + 1 if judged == before else 1
         if judged != "error":
             self._runs[wish.type] = (judged, run)
-        text = answer.output or answer.error
+        text = answer.output or answer.error or ""
         self._probes.append(ProbeRecord(wish.type, began_at, ended_at, outcome, text, run, instance))
 
     async def _end(self, wish: Kill) -> None:
@@ -192,7 +203,7 @@ class LivePod:
         if isinstance(wish.prestop, int):
             await asyncio.sleep(min(wish.prestop, wish.grace_s))
         elif wish.prestop is not None and wish.grace_s > 0:
-            await asyncio.to_thread(try_probe, wish.prestop, float(wish.grace_s), self.target)
+            await self._probe(wish.prestop, wish.grace_s)
 
     async def _until(self, at: float) -> None:
         await asyncio.sleep(max(0.0, at - self._clock()))
@@ -207,12 +218,13 @@ class LivePod:
         return tuple(phase for phase in found if phase.to_s > phase.from_s)
 
     def probe_records(self, zero: float) -> list[ProbeRecord]:
-        """Every probe sent, in seconds after ``zero``."""
-        return [replace(p, started_at=p.started_at - zero, ended_at=p.ended_at - zero) for p in self._probes]
+        """Every probe sent since ``zero``, in seconds after it."""
+        sent = [probe for probe in self._probes if probe.started_at >= zero]
+        return [replace(p, started_at=p.started_at - zero, ended_at=p.ended_at - zero) for p in sent]
 
     def event_records(self, zero: float) -> list[PodEvent]:
-        """Every event, in seconds after ``zero``."""
-        return [replace(event, at=event.at - zero) for event in self._events]
+        """Every event since ``zero``, in seconds after it."""
+        return [replace(event, at=event.at - zero) for event in self._events if event.at >= zero]
 
     def unready(self, zero: float, until: float) -> tuple[tuple[float, float], ...]:
         """When the pod was not ready, in seconds after ``zero``."""
@@ -226,4 +238,4 @@ class LivePod:
                 since = at - zero
         if since is not None:
             found.append((since, until))
-        return tuple((start, min(end, until)) for start, end in found if end > start)
+        return tuple((max(start, 0.0), min(end, until)) for start, end in found if end > max(start, 0.0))

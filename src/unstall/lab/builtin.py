@@ -74,7 +74,7 @@ def plans(scale: Scale) -> dict[str, TrialPlan]:
             load=replace(plan.load, watch=None),
             lasts_s=scale.observed_s,
         )
-    return {key: replace(plan, arm=key, seed=number) for number, (key, plan) in enumerate(made.items())}
+    return {key: replace(plan, arm=key, seed=number, from_load=True) for number, (key, plan) in enumerate(made.items())}
 
 
 def liveness(scale: Scale, port: int) -> ProbeSpec:

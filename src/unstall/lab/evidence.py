@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def read_stalls(
         began = float(event["monotonic"]) - zero
         end = next((to for start, to in lives if start <= began <= to), until)
         stalls.append(_stall(event, zero, max(end - began, 0.0), end == until, folder))
-    return tuple(sorted((s for s in stalls if s.started_at <= until), key=lambda stall: stall.started_at))
+    return tuple(sorted((s for s in stalls if 0.0 <= s.started_at <= until), key=lambda stall: stall.started_at))
 
 
 def _events(record: Path) -> list[dict[str, Any]]:
@@ -90,10 +91,11 @@ def _frame(plain: Any, folder: Path) -> Frame:
 
 
 def _relative(path: str, folder: Path) -> str:
+    """The path below the app's folder; a library's below its site-packages, the interpreter's below its own."""
     try:
         return str(Path(path).resolve().relative_to(folder.resolve()))
     except ValueError:
-        return path
+        return re.split(r"[/\\](?:site-packages|dist-packages|lib[/\\]python3\.\d+t?)[/\\]", path)[-1]
 
 
 def _label(one: Any) -> str:

@@ -89,6 +89,7 @@ class Client:
         self.session = session
         self.start_at = start_at
         self.tasks: set[asyncio.Task[None]] = set()
+        self.watched: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Send everything; return when every answer is there."""
@@ -99,16 +100,19 @@ class Client:
             for due_s, call in schedule(self.plan):
                 await _until(self.start_at + due_s)
                 self._spawn(call, self.start_at + due_s)
-        while self.tasks:
-            await asyncio.wait(self.tasks)
+        while asked := self.tasks - self.watched:
+            await asyncio.wait(asked)
         if watching:
             await _until(self.start_at + self.plan.duration_s)
             watching.cancel()
+            while self.tasks:
+                await asyncio.wait(self.tasks)
 
-    def _spawn(self, call: Call, due_at: float) -> None:
+    def _spawn(self, call: Call, due_at: float) -> asyncio.Task[None]:
         task = asyncio.create_task(self._send(call, due_at))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
     async def _closed(self, number: int) -> None:
         turn = number
@@ -119,12 +123,11 @@ class Client:
     async def _watch(self) -> None:
         assert self.plan.watch is not None
         turn = 0
-        asking: set[asyncio.Task[None]] = set()
         while True:
             due_at = self.start_at + turn * self.plan.watch_every_s
             await _until(due_at)
-            asking.add(task := asyncio.create_task(self._send(self.plan.watch, due_at)))
-            task.add_done_callback(asking.discard)
+            self.watched.add(task := self._spawn(self.plan.watch, due_at))
+            task.add_done_callback(self.watched.discard)
             turn += 1
 
     async def _send(self, call: Call, due_at: float) -> None:

@@ -31,7 +31,8 @@ class TrialPlan:
     """What one trial does. ``load`` None sends nothing: the service only waits for others.
 
     ``first_tick_s`` sets the phase: the first liveness probe after the load begins comes that much later.
-    ``lasts_s`` is the least time that the pod is observed after the load began.
+    ``lasts_s`` is the least time that the pod is observed after the load began. ``from_load`` makes that
+    the timeline's zero, so that waiting for other trials to start is not part of it.
     """
 
     arm: str
@@ -40,6 +41,7 @@ class TrialPlan:
     load: LoadPlan | None = None
     lasts_s: float = 0.0
     first_tick_s: float | None = None
+    from_load: bool = False
     seed: int = 7
     start_limit_s: float = 60.0
 
@@ -63,7 +65,7 @@ class TrialRun:
         self.pod = LivePod(
             self.plan.pod,
             lambda: Container.start(server),
-            ProbeTarget(pod_ip="127.0.0.1", ports=dict(self.plan.pod.ports)),
+            ProbeTarget(pod_ip="127.0.0.1", ports=self.plan.pod.ports, directory=str(server.folder)),
             random=draw.random,
         )
 
@@ -177,8 +179,8 @@ class TrialRun:
             self.requests.append(Request(route, due_at, sent_at, answered_at, status, error))
 
     def timeline(self) -> PodTimeline:
-        """All that happened, on the trial's own clock: zero is the first container start."""
-        zero = self.pod.started_at
+        """All that happened, on the trial's own clock: zero is the first container start, or the load's."""
+        zero = self.load_at if self.plan.from_load and self.load_at is not None else self.pod.started_at
         ended_at = self.ended_at or time.monotonic()
         shifted = [
             replace(r, due_at=r.due_at - zero, sent_at=r.sent_at - zero, answered_at=r.answered_at - zero)
