@@ -42,12 +42,13 @@ def moment(value: float) -> str:
 def tick(value: float, step: float) -> str:
     """A label on a time axis whose labels are ``step`` apart: whole numbers, the largest unit that fits.
 
-    >>> tick(30, 10), tick(0.2, 0.2), tick(90, 30), tick(7200, 3600)
-    ('30 s', '200 ms', '1 min 30 s', '2 h')
+    >>> tick(30, 10), tick(0.2, 0.2), tick(1.5, 0.5), tick(90, 30), tick(7200, 3600)
+    ('30 s', '200 ms', '1.5 s', '1 min 30 s', '2 h')
     """
     if step < 1:
-        digits = max(0, -math.floor(math.log10(step) + 3))
-        return f"{value * 1000:,.{digits}f} ms"
+        digits = max(0, -math.floor(math.log10(step)))
+        in_s = round(value, digits)
+        return f"{in_s:g} s" if in_s >= 1 or in_s == 0 else f"{round(value * 1000, max(0, digits - 3)):g} ms"
     whole = round(value)
     if whole < 60 or (whole < 120 and step < 10):
         return f"{whole} s"
