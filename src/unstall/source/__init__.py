@@ -1,0 +1,1 @@
+"""Reads a project's source, without importing it."""

@@ -1,0 +1,264 @@
+"""From a folder of source to findings: every blocking call that reaches the event loop, with its chains."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unstall import catalogue
+from unstall.catalogue import Catalogue, Row
+from unstall.model import CallChain, Entrance, Finding, Site, Step
+from unstall.source.calls import Linker
+from unstall.source.facts import ASYNC
+from unstall.source.names import Resolver
+from unstall.source.project import Project, find_sources
+from unstall.source.routes import ROUTED, Entrances
+from unstall.source.store import Stored, collect, facts_of
+from unstall.source.suppress import UnusedIgnore, suppressed
+from unstall.source.values import Activation
+from unstall.source.walk import FunctionKey, Graph, Hop, Place, Reached
+
+SEVERITIES = {"U": "error", "L": "warning", "S": "note"}
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+_MOST_CHAINS = 200
+_DEEPEST_AWAITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of a check. ``entrances`` is all or routes; ``notes`` adds the calls that are short by design."""
+
+    exclude: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    extend_blocking: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    offload: tuple[str, ...] = ()
+    entrances: str = "all"
+    notes: bool = False
+    tests: bool = False
+    cache: bool = True
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What was looked at, and what could not be followed. ``unparsed`` is path and reason."""
+
+    files: int = 0
+    lines: int = 0
+    functions: int = 0
+    coroutines: int = 0
+    routes: int = 0
+    tests_left_out: int = 0
+    parsed_now: int = 0
+    unparsed: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[tuple[str, int, str], ...] = ()
+    suppressed: int = 0
+    notes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Findings, worst first, and what was looked at to find them."""
+
+    findings: tuple[Finding, ...]
+    stats: Stats
+    unused_ignores: tuple[UnusedIgnore, ...] = field(default=())
+
+
+def check(root: Path, options: Options | None = None) -> CheckReport:
+    """Find the blocking calls below ``root``, a folder or one file. Nothing is imported or run.
+
+    >>> from pathlib import Path
+    >>> check(Path("app")).findings  # doctest: +SKIP
+    """
+    options = options or Options()
+    if root.is_file():
+        root, paths, left_out = root.parent, [root.name], 0
+    else:
+        paths, left_out = find_sources(root, options.exclude, options.tests)
+    stored = collect(root, paths, options.cache, options.jobs)
+    return analysed(paths, stored, options, left_out)
+
+
+def analysed(paths: list[str], stored: Stored, options: Options, left_out: int = 0) -> CheckReport:
+    """Findings from facts."""
+    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]]))
+    rows = extended(options)
+    resolver = Resolver(project, rows)
+    graph, entries, unknown = linked(resolver)
+    entrances = Entrances(resolver)
+    findings = tuple(_findings(resolver, graph, entries, entrances, options))
+    ignores = {path: facts.ignores for n, path in enumerate(paths) if (facts := project.facts(n)).ignores}
+    findings, silenced, unused = suppressed(findings, ignores)
+    shown = tuple(f for f in findings if f.severity != "note" or options.notes)
+    stats = Stats(
+        files=len(paths),
+        lines=sum(project.facts(n).lines for n in range(len(paths))),
+        functions=sum(len(project.facts(n).functions) - 1 for n in range(len(paths))),
+        coroutines=sum(1 for n in range(len(paths)) for func in project.facts(n).functions if func.flags & ASYNC),
+        routes=entrances.count_routes(),
+        tests_left_out=left_out,
+        parsed_now=stored.read,
+        unparsed=tuple((path, error) for n, path in enumerate(paths) if (error := project.facts(n).error)),
+        unknown=unknown,
+        suppressed=silenced,
+        notes=len(findings) - len(shown),
+    )
+    return CheckReport(shown, stats, unused)
+
+
+def extended(options: Options) -> Catalogue:
+    """The catalogue with the project's own settings."""
+    rows = catalogue.load()
+    if options.extend_blocking or options.allow or options.offload:
+        rows = rows.extended(options.extend_blocking, options.allow, options.offload)
+    return rows
+
+
+def linked(resolver: Resolver) -> tuple[Graph, list[Activation], tuple[tuple[str, int, str], ...]]:
+    """Link every coroutine and all that it reaches; the callbacks it hands to the loop are starts too."""
+    linker = Linker(resolver)
+    project = resolver.project
+    links = {}
+    starts: list[Activation] = []
+    pending: deque[Activation] = deque()
+    unknown: dict[tuple[str, int, str], None] = {}
+    for number in range(len(project.paths)):
+        for at, func in enumerate(project.facts(number).functions):
+            if func.flags & ASYNC:
+                pending.append(resolver.entry(number, at))
+    on_loop: dict[Activation, None] = {}
+    while pending:
+        act = pending.popleft()
+        if act in links:
+            continue
+        link = links[act] = linker.link(act)
+        if act.func.flags & ASYNC:
+            starts.append(act)
+        for edge in link.edges:
+            if edge.target is not None and edge.target not in links:
+                pending.append(edge.target)
+        for target in link.on_loop:
+            on_loop[target] = None
+            pending.append(target)
+        for line, what in link.unknown:
+            unknown[project.paths[act.file], line, what] = None
+    starts.extend(on_loop)
+    return Graph(links), starts, tuple(unknown)
+
+
+# --- chains to findings -------------------------------------------------------------------------------
+
+
+def _findings(
+    resolver: Resolver, graph: Graph, starts: list[Activation], entrances: Entrances, options: Options
+) -> list[Finding]:
+    by_place: dict[Place, dict[tuple[FunctionKey, int], Reached]] = defaultdict(dict)
+    for reached in graph.chains(starts):
+        last = reached.hops[-1]
+        place = last.caller.file, last.edge.line, last.edge.column
+        start = (reached.entrance.file, reached.entrance.function), reached.hops[0].edge.line
+        known = by_place[place].get(start)
+        if known is None or _better(reached, known):
+            by_place[place][start] = reached
+    awaited_by = graph.awaiters()
+    ups: dict[FunctionKey, tuple[Entrance, tuple[Hop, ...]]] = {}
+    findings = []
+    seen_keys: dict[str, int] = defaultdict(int)
+    for place in sorted(by_place, key=lambda p: (resolver.project.paths[p[0]], p[1], p[2])):
+        finding = _finding(resolver, list(by_place[place].values()), entrances, awaited_by, ups, options, seen_keys)
+        if finding is not None:
+            findings.append(finding)
+    findings.sort(key=lambda f: (_ORDER[f.severity], f.site.path, f.site.line, f.site.column))
+    return findings
+
+
+def _better(one: Reached, other: Reached) -> bool:
+    rank = {"U": 0, "L": 1, "S": 2}
+    return (rank[_row(one).duration], len(one.hops)) < (rank[_row(other).duration], len(other.hops))
+
+
+def _row(reached: Reached) -> Row:
+    row = reached.hops[-1].edge.row
+    assert row is not None
+    return row
+
+
+def _finding(
+    resolver: Resolver,
+    many: list[Reached],
+    entrances: Entrances,
+    awaited_by: dict[FunctionKey, list[tuple[FunctionKey, Hop]]],
+    ups: dict[FunctionKey, tuple[Entrance, tuple[Hop, ...]]],
+    options: Options,
+    seen_keys: dict[str, int],
+) -> Finding | None:
+    worst = min(many, key=lambda r: ("ULS".index(_row(r).duration), len(r.hops)))
+    row = _row(worst)
+    last = worst.hops[-1]
+    path = resolver.project.paths[last.caller.file]
+    base = f"{path}::{last.caller.func.qualname}::{row.rule}::{row.name}"
+    seen_keys[base] += 1
+    key = base if seen_keys[base] == 1 else f"{base}#{seen_keys[base]}"
+    if not _selected(row.rule, options):
+        return None
+    primitive = row.primitive()
+    chains = []
+    for reached in many:
+        start = reached.entrance.file, reached.entrance.function
+        if start not in ups:
+            ups[start] = _entered_by(start, entrances, awaited_by, not reached.entrance.func.flags & ASYNC)
+        entrance, above = ups[start]
+        if options.entrances == "routes" and entrance.kind not in ROUTED:
+            continue
+        steps = tuple(_step(resolver, hop) for hop in (*above, *reached.hops))
+        chains.append(CallChain(entrance, steps, _row(reached).primitive()))
+    if not chains:
+        return None
+    chains.sort(key=lambda c: (c.entrance.kind not in ROUTED, len(c.steps), c.entrance.label, c.steps[0].site.line))
+    site = Site(path, last.edge.line, last.edge.column, last.caller.func.qualname)
+    return Finding(
+        row.rule, SEVERITIES[row.duration], site, primitive, tuple(chains[:_MOST_CHAINS]), key, row.remedy or None
+    )
+
+
+def _selected(rule: str, options: Options) -> bool:
+    if options.select and not any(rule.startswith(s) for s in options.select):
+        return False
+    return not any(rule.startswith(s) for s in options.ignore)
+
+
+def _entered_by(
+    start: FunctionKey,
+    entrances: Entrances,
+    awaited_by: dict[FunctionKey, list[tuple[FunctionKey, Hop]]],
+    on_loop: bool,
+) -> tuple[Entrance, tuple[Hop, ...]]:
+    """The nearest route that awaits its way to a coroutine, with the awaits; the coroutine itself where there is none."""
+    own = entrances.name(start, on_loop)
+    if own.kind in ROUTED:
+        return own, ()
+    seen = {start}
+    queue: deque[tuple[FunctionKey, tuple[Hop, ...]]] = deque([(start, ())])
+    while queue:
+        at, above = queue.popleft()
+        if len(above) >= _DEEPEST_AWAITS:
+            continue
+        for caller, hop in awaited_by.get(at, ()):
+            if caller in seen:
+                continue
+            seen.add(caller)
+            entrance = entrances.name(caller)
+            if entrance.kind in ROUTED:
+                return entrance, (hop, *above)
+            queue.append((caller, (hop, *above)))
+    return own, ()
+
+
+def _step(resolver: Resolver, hop: Hop) -> Step:
+    edge = hop.edge
+    site = Site(resolver.project.paths[hop.caller.file], edge.line, edge.column, hop.caller.func.qualname)
+    return Step(site, edge.text, edge.how, "inferred" if edge.inferred else "resolved")

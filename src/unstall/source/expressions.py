@@ -1,0 +1,420 @@
+"""Expressions to numbers, with the calls and iterations they make on the way."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from unstall.source import facts as f
+from unstall.source.scopes import Scope
+
+_AWAITERS = frozenset(
+    "gather wait_for shield create_task ensure_future wait run run_until_complete run_coroutine_threadsafe "
+    "as_completed start_soon wrap_future async_to_sync spawn maybe_await".split()
+)
+"""Calls that await what they are given."""
+_SCALARS = (str, int, bool, type(None), float)
+_LONGEST_LITERAL = 200
+
+
+class Expressions:
+    """The tables of one file, and how an expression gets into them."""
+
+    def __init__(self) -> None:
+        self.exprs: list[f.Expr] = []
+        self.numbers: dict[f.Expr, int] = {}
+        self.functions: list[Scope] = []
+        self.classes: list[dict[str, Any]] = []
+        self.calls: list[list[Any]] = []
+        self.outer: list[tuple[str, int, int, int]] = []
+        self.stars: list[tuple[str, int]] = []
+        self.stack: list[int] = []
+        self.scope: Scope = Scope("", "", 0, -1)
+
+    # --- tables -------------------------------------------------------------------------------------
+
+    def add(self, expr: f.Expr) -> int:
+        """The number of an expression."""
+        # A literal 1, 1.0 and True are equal to Python but not to a reader.
+        key = (*expr, type(expr[1])) if expr[0] == "k" else expr
+        number = self.numbers.get(key)
+        if number is None:
+            number = self.numbers[key] = len(self.exprs)
+            self.exprs.append(expr)
+        return number
+
+    def open_function(self, name: str, qualname: str, line: int) -> int:
+        """A scope inside the one that is open."""
+        index = len(self.functions)
+        self.scope = Scope(name, qualname, line, self.stack[-1] if self.stack else -1)
+        self.functions.append(self.scope)
+        self.stack.append(index)
+        return index
+
+    def close_function(self) -> None:
+        """Back to the scope around."""
+        self.stack.pop()
+        if self.stack:
+            self.scope = self.functions[self.stack[-1]]
+
+    def bind(self, name: str, value: int) -> None:
+        """A name gets a value, in the scope that it belongs to."""
+        scope = self.scope
+        if name in scope.globals:
+            self.functions[0].bind(name, value)
+        elif name in scope.nonlocals:
+            at = scope.parent
+            while at > 0 and name not in self.functions[at].names:
+                at = self.functions[at].parent
+            self.functions[max(at, 0)].bind(name, value)
+        else:
+            scope.bind(name, value)
+
+    def effect(self, kind: str, node: ast.expr, ref: int) -> None:
+        """Something that runs code at this place."""
+        if ref >= 0:
+            end = node.end_col_offset if node.end_lineno == node.lineno else node.col_offset + 1
+            self.scope.effects.append(f.Effect(kind, node.lineno, node.col_offset + 1, (end or 0) + 1, ref))
+
+    def element(self, value: int) -> int:
+        """What iterating a value gives."""
+        return self.add(("i", value)) if value >= 0 else -1
+
+    def mark_awaited(self, value: int) -> None:
+        """The call behind a value is awaited, so it does not block."""
+        if value < 0:
+            return
+        expr = self.exprs[value]
+        if expr[0] == "c":
+            self.calls[expr[1]][6] = True
+        elif expr[0] == "o" or expr[0] == "t":
+            for choice in expr[1]:
+                self.mark_awaited(choice)
+        elif expr[0] == "v":
+            for index in expr[2]:
+                bound = self.scope.names[expr[1]][index]
+                if bound >= 0 and self.exprs[bound][0] == "c":
+                    self.calls[self.exprs[bound][1]][6] = True
+
+    # --- targets --------------------------------------------------------------------------------------
+
+    def assign(self, target: ast.expr, value: int) -> None:
+        """Bind a target, unpacking where it is several."""
+        match target:
+            case ast.Name(id=name):
+                self.bind(name, value)
+            case ast.Attribute(value=receiver, attr=attr):
+                self.assign_attribute(receiver, attr, value)
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                for position, item in enumerate(targets):
+                    starred = isinstance(item, ast.Starred)
+                    inner = item.value if isinstance(item, ast.Starred) else item
+                    part = self.add(("u", value, position)) if value >= 0 and not starred else -1
+                    self.assign(inner, part)
+            case ast.Starred(value=inner):
+                self.assign(inner, -1)
+            case ast.Subscript(value=receiver, slice=key):
+                self.expression(key)
+                self.assign_element(receiver, value)
+            case _:
+                self.expression(target)
+
+    def assign_attribute(self, receiver: ast.expr, attr: str, value: int) -> None:
+        """``self.x = value`` belongs to the class; other receivers are kept aside."""
+        owner, function = self.owner_of(receiver)
+        if owner >= 0:
+            if value >= 0:
+                self.classes[owner]["attributes"].setdefault(attr, []).append((function, value))
+        else:
+            number = self.expression(receiver)
+            if value >= 0 and number >= 0:
+                self.outer.append((attr, number, self.stack[-1], value))
+
+    def assign_element(self, receiver: ast.expr, value: int) -> None:
+        """``registry[key] = value`` makes the value an element of the registry, kept under ``registry[]``."""
+        if value < 0:
+            self.expression(receiver)
+            return
+        held = self.add(("d", (value,)))
+        owner, function = self.owner_of(receiver.value) if isinstance(receiver, ast.Attribute) else (-1, -1)
+        if isinstance(receiver, ast.Attribute) and owner >= 0:
+            self.classes[owner]["attributes"].setdefault(receiver.attr, []).append((function, held))
+        elif isinstance(receiver, ast.Name):
+            at = self.stack[-1]
+            while at > 0 and receiver.id not in self.functions[at].names:
+                at = self.functions[at].parent
+            self.functions[max(at, 0)].bind(receiver.id + "[]", held)
+        else:
+            self.expression(receiver)
+
+    def owner_of(self, receiver: ast.expr) -> tuple[int, int]:
+        """The class and function when a receiver is ``self`` of a method around, else (-1, -1)."""
+        if isinstance(receiver, ast.Name):
+            for at in reversed(self.stack):
+                scope = self.functions[at]
+                if scope.self_name == receiver.id:
+                    return scope.self_owner, self.stack[-1]
+        return -1, -1
+
+    def pattern(self, pattern: ast.pattern, subject: int) -> None:
+        """Names that a ``case`` binds."""
+        match pattern:
+            case ast.MatchAs(pattern=inner, name=name):
+                if inner is not None:
+                    self.pattern(inner, subject)
+                if name is not None:
+                    self.bind(name, subject)
+            case ast.MatchOr(patterns=choices):
+                for choice in choices:
+                    self.pattern(choice, subject)
+            case ast.MatchSequence(patterns=parts) | ast.MatchClass(patterns=parts) | ast.MatchMapping(patterns=parts):
+                for part in parts:
+                    self.pattern(part, -1)
+            case ast.MatchStar(name=str(name)):
+                self.bind(name, -1)
+
+    # --- values ---------------------------------------------------------------------------------------
+
+    def expression(self, node: ast.expr | None) -> int:
+        """Read an expression: its effects go to the scope, its number comes back."""
+        handler = _HANDLERS.get(type(node))
+        if handler is not None:
+            number: int = handler(self, node)
+            return number
+        if node is not None:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    self.expression(child)
+        return -1
+
+    def on_name(self, node: ast.Name) -> int:
+        """A name, with the bindings that reach it where it is local."""
+        scope, name = self.scope, node.id
+        if name in scope.where and name not in scope.globals:
+            return self.add(("v", name, scope.reaching(name)))
+        return self.add(("n", name))
+
+    def on_constant(self, node: ast.Constant) -> int:
+        """A literal short enough to matter."""
+        value = node.value
+        if type(value) in _SCALARS and not (type(value) is str and len(value) > _LONGEST_LITERAL):
+            return -1 if type(value) is int and abs(value) > 1 << 60 else self.add(("k", value))
+        return -1
+
+    def on_attribute(self, node: ast.Attribute) -> int:
+        """An attribute, which may be a property."""
+        value = self.expression(node.value)
+        if value < 0:
+            return -1
+        number = self.add(("a", value, node.attr))
+        self.scope.effects.append(
+            f.Effect("attribute", node.end_lineno or node.lineno, node.col_offset + 1, node.end_col_offset or 0, number)
+        )
+        return number
+
+    def on_call(self, node: ast.Call) -> int:
+        """A call, after the calls in its arguments."""
+        func = node.func
+        if isinstance(func, ast.Attribute):
+            value = self.expression(func.value)
+            target = self.add(("a", value, func.attr)) if value >= 0 else -1
+            last, line = func.attr, func.end_lineno or node.lineno
+            column, end = func.col_offset + 1, (func.end_col_offset or 0) + 1
+            if line != func.lineno:
+                column = end - len(func.attr)
+        else:
+            target = self.expression(func)
+            last = func.id if isinstance(func, ast.Name) else ""
+            line, column, end = node.lineno, func.col_offset + 1, (func.end_col_offset or 0) + 1
+        args, starred = [], False
+        for arg in node.args:
+            if isinstance(arg, ast.Starred):
+                starred = True
+                args.append(self.expression(arg.value))
+            else:
+                args.append(self.expression(arg))
+        keywords = tuple((k.arg or "**", self.expression(k.value)) for k in node.keywords)
+        if last in _AWAITERS:
+            for value in (*args, *(v for _, v in keywords)):
+                self.mark_awaited(value)
+        number = len(self.calls)
+        self.calls.append([target, tuple(args), keywords, line, column, end, False, self.stack[-1], starred])
+        self.scope.effects.append(f.Effect("call", line, column, end, number))
+        return self.add(("c", number))
+
+    def on_await(self, node: ast.Await) -> int:
+        """What an awaitable gives."""
+        value = self.expression(node.value)
+        self.mark_awaited(value)
+        return self.add(("w", value)) if value >= 0 else -1
+
+    def on_subscript(self, node: ast.Subscript) -> int:
+        """An element by key."""
+        value, key = self.expression(node.value), self.expression(node.slice)
+        return self.add(("s", value, key)) if value >= 0 else -1
+
+    def on_choice(self, node: ast.BoolOp) -> int:
+        """``a or b`` is one of them."""
+        return self.choices([self.expression(value) for value in node.values])
+
+    def on_if_expression(self, node: ast.IfExp) -> int:
+        """Either side."""
+        self.expression(node.test)
+        return self.choices([self.expression(node.body), self.expression(node.orelse)])
+
+    def on_binary(self, node: ast.BinOp) -> int:
+        """``path / "name"`` stays what the left side is; ``A | B`` is a union."""
+        left, right = self.expression(node.left), self.expression(node.right)
+        if isinstance(node.op, ast.Div):
+            return left
+        return self.choices([left, right]) if isinstance(node.op, ast.BitOr | ast.Add) else -1
+
+    def choices(self, values: list[int]) -> int:
+        """One of several values."""
+        known = tuple(dict.fromkeys(value for value in values if value >= 0))
+        return -1 if not known else known[0] if len(known) == 1 else self.add(("o", known))
+
+    def on_sequence(self, node: ast.List | ast.Tuple | ast.Set) -> int:
+        """A display."""
+        values = [self.expression(e.value if isinstance(e, ast.Starred) else e) for e in node.elts]
+        return self.add(("t", tuple(values[:64])))
+
+    def on_dict(self, node: ast.Dict) -> int:
+        """A display whose values may be looked up."""
+        for key in node.keys:
+            if key is not None:
+                self.expression(key)
+        values = [self.expression(value) for value in node.values]
+        return self.add(("d", tuple(value for value in values[:256] if value >= 0)))
+
+    def on_lambda(self, node: ast.Lambda) -> int:
+        """A function without a name."""
+        params = self.parameters(node.args)
+        index = self.define("<lambda>", node.lineno, f.LAMBDA, params, (), -1)
+        value = self.expression(node.body)
+        if value >= 0:
+            self.scope.returns.append(value)
+        self.close_function()
+        return self.add(("f", index))
+
+    def on_named(self, node: ast.NamedExpr) -> int:
+        """``(x := value)``."""
+        value = self.expression(node.value)
+        self.assign(node.target, value)
+        return value
+
+    def on_yield(self, node: ast.Yield) -> int:
+        """The function is a generator."""
+        self.scope.flags |= f.GENERATOR
+        value = self.expression(node.value)
+        if value >= 0:
+            self.scope.yields.append(value)
+        return -1
+
+    def on_yield_from(self, node: ast.YieldFrom) -> int:
+        """The inner iteration runs here."""
+        self.scope.flags |= f.GENERATOR
+        value = self.expression(node.value)
+        self.effect("iterate", node.value, value)
+        if value >= 0:
+            self.scope.yields.append(self.element(value))
+        return -1
+
+    def on_comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp) -> int:
+        """The loop runs here, for generator expressions when they are consumed, which is nearly always at once."""
+        self.loops(node.generators)
+        value = self.expression(node.elt)
+        self.scope.leave_block()
+        return self.add(("t", (value,)))
+
+    def on_dict_comprehension(self, node: ast.DictComp) -> int:
+        """As a list comprehension, keys included."""
+        self.loops(node.generators)
+        self.expression(node.key)
+        value = self.expression(node.value)
+        self.scope.leave_block()
+        return self.add(("d", (value,) if value >= 0 else ()))
+
+    def loops(self, generators: list[ast.comprehension]) -> None:
+        """The ``for`` and ``if`` parts; leaves a block open for the element."""
+        self.scope.enter_block()
+        for generator in generators:
+            value = self.expression(generator.iter)
+            if generator.is_async:
+                self.mark_awaited(value)
+            else:
+                self.effect("iterate", generator.iter, value)
+            self.assign(generator.target, self.element(value))
+            for test in generator.ifs:
+                self.expression(test)
+
+    # --- signatures -----------------------------------------------------------------------------------
+
+    def parameters(self, args: ast.arguments) -> tuple[f.Param, ...]:
+        """The parameters of a function; defaults run in the scope around it."""
+        found = []
+        positional = args.posonlyargs + args.args
+        defaults: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
+        for arg, default in zip(positional, defaults, strict=True):
+            found.append(f.Param(arg.arg, self.annotation(arg.annotation), self.expression(default), f.POSITIONAL))
+        if args.vararg is not None:
+            found.append(f.Param(args.vararg.arg, self.annotation(args.vararg.annotation), -1, f.STAR))
+        for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
+            found.append(f.Param(arg.arg, self.annotation(arg.annotation), self.expression(default), f.KEYWORD_ONLY))
+        if args.kwarg is not None:
+            found.append(f.Param(args.kwarg.arg, self.annotation(args.kwarg.annotation), -1, f.DOUBLE_STAR))
+        return tuple(found)
+
+    def annotation(self, node: ast.expr | None) -> int:
+        """A type: nothing in it runs, and strings are read as the types they spell."""
+        if node is None:
+            return -1
+        effects, calls = len(self.scope.effects), len(self.calls)
+        number = self.type_expression(node)
+        del self.scope.effects[effects:]
+        return number if calls <= len(self.calls) else -1
+
+    def type_expression(self, node: ast.expr) -> int:
+        """An expression in which strings are types."""
+        match node:
+            case ast.Constant(value=str(text)):
+                try:
+                    return self.type_expression(ast.parse(text.strip(), mode="eval").body) if len(text) < 500 else -1
+                except (SyntaxError, ValueError):
+                    return -1
+            case ast.Subscript(value=value, slice=ast.Tuple(elts=elements)):
+                base = self.type_expression(value)
+                inner = self.add(("t", tuple(self.type_expression(e) for e in elements)))
+                return self.add(("s", base, inner)) if base >= 0 else -1
+            case ast.Subscript(value=value, slice=key):
+                base, inner = self.type_expression(value), self.type_expression(key)
+                return self.add(("s", base, inner)) if base >= 0 else -1
+            case ast.BinOp(left=left, right=right):
+                return self.choices([self.type_expression(left), self.type_expression(right)])
+            case _:
+                return self.expression(node)
+
+
+_HANDLERS: dict[type[ast.expr], Any] = {
+    ast.Name: Expressions.on_name,
+    ast.Constant: Expressions.on_constant,
+    ast.Attribute: Expressions.on_attribute,
+    ast.Call: Expressions.on_call,
+    ast.Await: Expressions.on_await,
+    ast.Subscript: Expressions.on_subscript,
+    ast.BoolOp: Expressions.on_choice,
+    ast.IfExp: Expressions.on_if_expression,
+    ast.BinOp: Expressions.on_binary,
+    ast.List: Expressions.on_sequence,
+    ast.Tuple: Expressions.on_sequence,
+    ast.Set: Expressions.on_sequence,
+    ast.Dict: Expressions.on_dict,
+    ast.Lambda: Expressions.on_lambda,
+    ast.NamedExpr: Expressions.on_named,
+    ast.Yield: Expressions.on_yield,
+    ast.YieldFrom: Expressions.on_yield_from,
+    ast.ListComp: Expressions.on_comprehension,
+    ast.SetComp: Expressions.on_comprehension,
+    ast.GeneratorExp: Expressions.on_comprehension,
+    ast.DictComp: Expressions.on_dict_comprehension,
+}

@@ -1,0 +1,154 @@
+"""What is kept of one file: its names, calls and values as plain tuples, small enough to keep on disk.
+
+An expression is a number into ``FileFacts.exprs``; equal expressions of one file share it. -1 is a value nobody knows.
+
+========================  =======================================================================
+``("n", name)``           whatever ``name`` means in this scope
+``("v", name, indexes)``  the assignments of a local name that reach this use
+``("a", e, attr)``        attribute
+``("c", call)``           result of a call, a number into ``FileFacts.calls``
+``("w", e)``              awaited
+``("s", e, key)``         subscript
+``("k", constant)``       literal
+``("f", function)``       a def or lambda, a number into ``FileFacts.functions``
+``("C", class)``          a class, a number into ``FileFacts.classes``
+``("m", module)``         ``import module``
+``("M", module, name, level)``  ``from module import name``
+``("d", values)``         dict display
+``("t", elements)``       list, tuple or set display
+``("o", choices)``        one of several
+``("i", e)``              an element of an iteration
+``("u", e, position)``    one of several unpacked
+``("e", e, is_async)``    what ``with`` binds
+``("T", annotation)``     something declared with this annotation
+``("p", position)``       a parameter
+``("x", e)``              what ``except`` or a pattern binds, looked at but not known
+========================  =======================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+SCHEMA = 3
+"""Rises whenever the shape of the facts or what is put in them changes; caches of another number are dropped."""
+
+ASYNC, GENERATOR, PROPERTY, STATIC, CLASSMETHOD, ABSTRACT, LAMBDA, OVERLOAD, MANAGER, CLASS_BODY = (
+    1 << bit for bit in range(10)
+)
+"""Flags of a function. MANAGER is `@contextmanager` or `@asynccontextmanager`; CLASS_BODY a class's own scope."""
+
+POSITIONAL, KEYWORD_ONLY, STAR, DOUBLE_STAR = range(4)
+
+Expr = tuple[Any, ...]
+
+
+class Param(NamedTuple):
+    """A parameter: annotation and default are expressions."""
+
+    name: str
+    annotation: int
+    default: int
+    kind: int
+
+
+class Call(NamedTuple):
+    """A call in source. ``awaited`` is also true where the result goes to ``gather``, ``wait_for`` or their like."""
+
+    func: int
+    args: tuple[int, ...]
+    keywords: tuple[tuple[str, int], ...]
+    line: int
+    column: int
+    end_column: int
+    awaited: bool
+    function: int
+    starred: bool
+
+
+class Effect(NamedTuple):
+    """Something a body does that may block: ``kind`` is call, iterate, with or attribute; ``ref`` the call or expression."""
+
+    kind: str
+    line: int
+    column: int
+    end_column: int
+    ref: int
+
+
+class FunctionFacts(NamedTuple):
+    """A function, lambda, class body or (number 0) the module's own body."""
+
+    name: str
+    qualname: str
+    line: int
+    flags: int
+    parent: int
+    owner: int
+    params: tuple[Param, ...]
+    decorators: tuple[tuple[int, int], ...]
+    names: dict[str, tuple[int, ...]]
+    effects: tuple[Effect, ...]
+    returns: tuple[int, ...]
+    yields: tuple[int, ...]
+    annotation: int
+
+
+class ClassFacts(NamedTuple):
+    """A class: its bases, its body's function, and what methods assign to attributes of self."""
+
+    name: str
+    qualname: str
+    line: int
+    bases: tuple[int, ...]
+    body: int
+    attributes: dict[str, tuple[tuple[int, int], ...]]
+    decorators: tuple[tuple[int, int], ...]
+    abstract: bool
+
+
+class FileFacts(NamedTuple):
+    """One file. ``outer`` are assignments to attributes of other objects: attribute, receiver, function, value."""
+
+    exprs: tuple[Expr, ...]
+    functions: tuple[FunctionFacts, ...]
+    classes: tuple[ClassFacts, ...]
+    calls: tuple[Call, ...]
+    outer: tuple[tuple[str, int, int, int], ...]
+    stars: tuple[tuple[str, int], ...]
+    ignores: tuple[tuple[int, tuple[str, ...], str], ...]
+    lines: int
+    error: str
+
+
+def unreadable(error: str, lines: int) -> FileFacts:
+    """The facts of a file that does not parse."""
+    body = FunctionFacts("<module>", "", 1, 0, -1, -1, (), (), {}, (), (), (), -1)
+    return FileFacts((), (body,), (), (), (), (), (), lines, error)
+
+
+def to_plain(facts: FileFacts) -> tuple[Any, ...]:
+    """Facts as bare tuples, for ``marshal``."""
+    return (
+        facts.exprs,
+        tuple((*f[:6], tuple(map(tuple, f.params)), f[7], f[8], tuple(map(tuple, f.effects)), *f[10:]) for f in facts.functions),
+        tuple(map(tuple, facts.classes)),
+        tuple(map(tuple, facts.calls)),
+        *facts[4:],
+    )
+
+
+def from_plain(plain: tuple[Any, ...]) -> FileFacts:
+    """The inverse of ``to_plain``."""
+    exprs, functions, classes, calls, *rest = plain
+    make = tuple.__new__
+    return FileFacts(
+        exprs,
+        tuple(
+            FunctionFacts(*f[:6], tuple([make(Param, p) for p in f[6]]), f[7], f[8], tuple([make(Effect, e) for e in f[9]]), *f[10:])
+            for f in functions
+        ),
+        tuple([make(ClassFacts, c) for c in classes]),
+        tuple([make(Call, c) for c in calls]),
+        *rest,
+    )

@@ -1,0 +1,183 @@
+"""Facts of every file: from the cache where the content is the same, else read in parallel."""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import multiprocessing
+import os
+import sys
+import tempfile
+import tokenize
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from unstall.source import facts as f
+from unstall.source.project import read_source
+from unstall.source.syntax import read_facts
+
+CACHE_DIR = ".unstall_cache"
+_MAGIC = b"unstall-cache\n"
+_DIGEST = 20
+_PARALLEL_FROM_BYTES = 1_500_000
+"""Below this the second process costs more than it saves."""
+_RACY_NS = 2_000_000_000
+"""A file changed this shortly before the cache was written may change again without its time moving."""
+
+Entry = tuple[int, int, bytes, bytes]
+"""Size, modification time, digest of the content, facts."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """The facts of a project, by path; ``changed`` are those whose content is not what the cache had."""
+
+    entries: dict[str, Entry]
+    changed: frozenset[str]
+    read: int
+    same_files: bool
+
+
+def version() -> str:
+    """What the cache depends on besides content."""
+    return f"{f.SCHEMA}-{sys.implementation.cache_tag}-{sys.version_info.micro}"
+
+
+def collect(root: Path, paths: list[str], cache: bool = True, jobs: int | None = None) -> Stored:
+    """The facts of these files."""
+    written_ns, known = _load(root / CACHE_DIR / f"facts-{version()}") if cache else (0, {})
+    entries: dict[str, Entry] = {}
+    todo: list[tuple[str, bytes, int, int]] = []
+    for path in paths:
+        entry = known.get(path)
+        try:
+            stat = os.stat(root / path)
+        except OSError:
+            stat = None
+        if entry is not None and stat is not None and (stat.st_size, stat.st_mtime_ns) == entry[:2]:
+            if stat.st_mtime_ns < written_ns - _RACY_NS:
+                entries[path] = entry
+                continue
+        data = read_source(root / path)
+        size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat is not None else (0, 0)
+        if data is None:
+            entries[path] = (size, mtime_ns, b"", _packed(f.unreadable("cannot be read, or larger than 4 MB", 0)))
+        elif entry is not None and entry[2] == _digest(data):
+            entries[path] = (size, mtime_ns, entry[2], entry[3])
+        else:
+            todo.append((path, data, size, mtime_ns))
+    for (path, data, size, mtime_ns), packed in zip(todo, _read_all([d for _, d, _, _ in todo], jobs), strict=True):
+        entries[path] = (size, mtime_ns, _digest(data), packed)
+    changed = frozenset(path for path, entry in entries.items() if path not in known or known[path][2] != entry[2])
+    same_files = entries.keys() == known.keys()
+    if cache and (todo or not same_files):
+        _save(root / CACHE_DIR, f"facts-{version()}", entries)
+    return Stored(entries, changed, len(todo), same_files)
+
+
+def facts_of(entry: Entry) -> f.FileFacts:
+    """Unpack one entry."""
+    return f.from_plain(marshal.loads(entry[3]))
+
+
+def decode(data: bytes) -> str:
+    """Source bytes to text, by their own declaration of encoding."""
+    try:
+        encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+        return data.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        return data.decode("utf-8", "replace")
+
+
+def _read_one(data: bytes) -> bytes:
+    return _packed(read_facts(decode(data)))
+
+
+def _read_chunk(chunk: list[bytes]) -> list[bytes]:
+    return [_read_one(data) for data in chunk]
+
+
+def _packed(facts: f.FileFacts) -> bytes:
+    return marshal.dumps(f.to_plain(facts))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST).digest()
+
+
+def _read_all(sources: list[bytes], jobs: int | None) -> Iterator[bytes]:
+    workers = jobs or min(os.cpu_count() or 1, 8)
+    if workers < 2 or sum(map(len, sources)) < _PARALLEL_FROM_BYTES:
+        yield from map(_read_one, sources)
+        return
+    chunks = [list(chunk) for chunk in _chunks(sources)]
+    # spawn: a fork of a process that has threads may hang, and this may run inside anybody's process.
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    with pool:
+        for packed in pool.map(_read_chunk, chunks):
+            yield from packed
+
+
+def _chunks(sources: list[bytes]) -> Iterator[list[bytes]]:
+    chunk: list[bytes] = []
+    size = 0
+    for data in sources:
+        chunk.append(data)
+        size += len(data)
+        if size > 400_000:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+# --- the file on disk ---------------------------------------------------------------------------------
+
+
+def _load(path: Path) -> tuple[int, dict[str, Entry]]:
+    found = load_pack(path)
+    if found is None:
+        return 0, {}
+    return path.stat().st_mtime_ns, found
+
+
+def load_pack(path: Path) -> Any:
+    """What a pack holds; None where there is none, or it is damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    head = len(_MAGIC) + _DIGEST
+    # marshal trusts its input, so only what has the digest it was written with is given to it.
+    if data[: len(_MAGIC)] != _MAGIC or data[len(_MAGIC) : head] != _digest(data[head:]):
+        return None
+    return marshal.loads(data[head:])
+
+
+def _save(folder: Path, name: str, content: Any) -> None:
+    save_pack(folder, name, content)
+
+
+def save_pack(folder: Path, name: str, content: Any) -> None:
+    """Write a pack whole or not at all; a folder that cannot be written to only costs time."""
+    payload = marshal.dumps(content)
+    try:
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        handle, part = tempfile.mkstemp(dir=folder, prefix=name, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_MAGIC + _digest(payload))
+                file.write(payload)
+            os.replace(part, folder / name)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    except OSError:
+        return

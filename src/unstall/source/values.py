@@ -1,0 +1,92 @@
+"""What a value is known to be: plain tuples, so that they can be compared, counted and kept on disk.
+
+==============================  ==================================================================
+``("O", origin)``               something of a library, by how it came to be: ``requests.Session().get``
+``("M", stem)``                 a module or package of the project
+``("C", file, class)``          a class of the project
+``("I", file, class, exact)``   its instance; not exact where a subclass may stand in its place
+``("F", file, function, self, env, raw)``  a function, what it is bound to, the activation it was made in
+``("S", file, class, self)``    ``super()``
+``("P", value, args)``          ``functools.partial``
+``("X", values)``               a container of these
+``("T", positions)``            a tuple, position by position
+``("R", activation)``           a coroutine that was not awaited
+``("G", activation)``           a generator that was not iterated
+``("W", activation)``           what a ``@contextmanager`` function gives
+==============================  ==================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unstall.source.facts import FileFacts, FunctionFacts
+
+Value = tuple[Any, ...]
+Values = tuple[Value, ...]
+
+MOST_VALUES = 10
+DEEPEST_ACTIVATION = 5
+
+
+class Activation:
+    """A function with what is known of its self, its closure and its arguments."""
+
+    __slots__ = ("binds", "depth", "env", "facts", "file", "func", "function", "key", "memo", "me")
+
+    def __init__(
+        self,
+        file: int,
+        function: int,
+        facts: FileFacts,
+        me: Value | None,
+        env: Activation | None,
+        binds: tuple[tuple[int, Values], ...],
+        key: tuple[Any, ...],
+        depth: int,
+    ) -> None:
+        self.file, self.function, self.facts = file, function, facts
+        self.func: FunctionFacts = facts.functions[function]
+        self.me, self.env, self.binds, self.key, self.depth = me, env, binds, key, depth
+        self.memo: dict[Any, tuple[Values, frozenset[Any]]] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def bound(self, position: int) -> Values:
+        """The values a parameter was given, empty where unknown."""
+        for at, values in self.binds:
+            if at == position:
+                return values
+        return ()
+
+
+def union(*many: Values) -> Values:
+    """All values once, in order, at most `MOST_VALUES`."""
+    if len(many) == 1:
+        return many[0]
+    seen: dict[Value, None] = {}
+    for values in many:
+        for value in values:
+            seen[value] = None
+    return tuple(seen)[:MOST_VALUES]
+
+
+def elements(value: Value) -> Values:
+    """What is inside a container."""
+    if value[0] == "X":
+        inner: Values = value[1]
+        return inner
+    if value[0] == "T":
+        return union((), *value[1])
+    return ()
+
+
+def useful(value: Value) -> bool:
+    """True for values that can lead to a call worth following."""
+    if value[0] in ("X", "T"):
+        return any(useful(inner) for inner in elements(value))
+    return True

@@ -1,0 +1,103 @@
+"""Walks from coroutines to primitives: which sites are reached, and by which chains."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from unstall.source.calls import Edge, Link
+from unstall.source.facts import ASYNC
+from unstall.source.values import Activation
+
+Place = tuple[int, int, int]
+"""File, line and column of a primitive."""
+FunctionKey = tuple[int, int]
+
+
+class Hop(NamedTuple):
+    """An edge, and the activation whose body has it."""
+
+    caller: Activation
+    edge: Edge
+
+
+class Reached(NamedTuple):
+    """A chain from a coroutine: its hops, the last of which is the primitive."""
+
+    entrance: Activation
+    hops: tuple[Hop, ...]
+
+
+class Graph:
+    """All linked activations."""
+
+    def __init__(self, links: dict[Activation, Link]) -> None:
+        self.links = links
+        self._reach: dict[Activation, dict[Place, tuple[Hop, ...]]] = {}
+        self._blocking = self._reaching_primitives()
+
+    def _reaching_primitives(self) -> set[Activation]:
+        """Activations from which synchronous calls alone lead to a primitive."""
+        callers: dict[Activation, list[Activation]] = defaultdict(list)
+        pending: list[Activation] = []
+        for act, link in self.links.items():
+            for edge in link.edges:
+                if edge.target is not None and edge.how != "await":
+                    callers[edge.target].append(act)
+            if any(edge.row is not None for edge in link.edges):
+                pending.append(act)
+        found = set(pending)
+        while pending:
+            for caller in callers[pending.pop()]:
+                # A coroutine's own body runs on the loop, but nobody reaches it by a synchronous call.
+                if caller not in found:
+                    found.add(caller)
+                    if not caller.func.flags & ASYNC:
+                        pending.append(caller)
+        return found
+
+    def reach(self, start: Activation) -> dict[Place, tuple[Hop, ...]]:
+        """From a synchronous activation, the shortest chain to every primitive."""
+        known = self._reach.get(start)
+        if known is not None:
+            return known
+        found: dict[Place, tuple[Hop, ...]] = {}
+        seen = {start}
+        queue: deque[tuple[Activation, tuple[Hop, ...]]] = deque([(start, ())])
+        while queue:
+            act, hops = queue.popleft()
+            link = self.links.get(act)
+            for edge in link.edges if link is not None else ():
+                if edge.row is not None:
+                    found.setdefault((act.file, edge.line, edge.column), (*hops, Hop(act, edge)))
+                elif edge.target is not None and edge.how != "await" and edge.target in self._blocking:
+                    if edge.target not in seen and not edge.target.func.flags & ASYNC:
+                        seen.add(edge.target)
+                        queue.append((edge.target, (*hops, Hop(act, edge))))
+        self._reach[start] = found
+        return found
+
+    def chains(self, starts: Iterable[Activation]) -> Iterator[Reached]:
+        """Every chain of these activations, the first hop in their own body."""
+        for act in starts:
+            if act not in self._blocking:
+                continue
+            for edge in self.links[act].edges:
+                first = Hop(act, edge)
+                if edge.row is not None:
+                    yield Reached(act, (first,))
+                elif edge.target is not None and edge.how != "await" and edge.target in self._blocking:
+                    for hops in self.reach(edge.target).values():
+                        yield Reached(act, (first, *hops))
+
+    def awaiters(self) -> dict[FunctionKey, list[tuple[FunctionKey, Hop]]]:
+        """For each coroutine function, which coroutine functions await it, and where."""
+        found: dict[FunctionKey, dict[FunctionKey, Hop]] = defaultdict(dict)
+        for act, link in self.links.items():
+            if act.func.flags & ASYNC:
+                for edge in link.edges:
+                    if edge.how == "await" and edge.target is not None:
+                        key = edge.target.file, edge.target.function
+                        found[key].setdefault((act.file, act.function), Hop(act, edge))
+        return {key: list(rows.items()) for key, rows in found.items()}
