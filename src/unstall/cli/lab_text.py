@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from unstall import units
-from unstall.model import Experiment, LabReport, Measure, StoryLine, TableRow, Trial
+from unstall.model import Experiment, LabReport, Measure, PodTimeline, StoryLine, TableRow, Trial
 from unstall.report.lanes import lanes_text
 
 STORY_LINES = 14
@@ -17,15 +17,20 @@ def print_report(report: LabReport, console: Console) -> None:
     versions = "  ".join(f"{name} {text}" for name, text in report.environment if name not in ("machine", "kubelet"))
     machine = dict(report.environment).get("machine", "")
     console.print(f"unstall {report.version}  {versions}  {machine}")
+    told_before: list[PodTimeline] = []
     for experiment in report.experiments:
         console.print()
-        print_experiment(experiment, console)
+        print_experiment(experiment, console, told_before)
+        told_before += [trial.timeline for trial in experiment.trials]
     if report.interrupted:
         console.print("\nInterrupted: these are the trials that had begun; their numbers are not complete.")
 
 
-def print_experiment(experiment: Experiment, console: Console) -> None:
-    """One experiment: what was run, the numbers, the lanes, the story, the verdict."""
+def print_experiment(experiment: Experiment, console: Console, told_before: list[PodTimeline]) -> None:
+    """One experiment: what was run, the numbers, the lanes, the story, the verdict.
+
+    A run that an earlier experiment has shown, here ``told_before``, is not told twice.
+    """
     name = f"Experiment {experiment.name}  " if experiment.name != "app" else ""
     console.print(Text(f"{name}{experiment.title}", style="bold"))
     facts = [*experiment.settings, *((arm.name, arm.about or arm.target) for arm in experiment.arms)]
@@ -36,6 +41,8 @@ def print_experiment(experiment: Experiment, console: Console) -> None:
     for line in table_lines([arm.name for arm in experiment.arms], experiment.table):
         console.print("  " + line)
     for trial in told(experiment):
+        if trial.timeline in told_before:
+            continue
         console.print()
         console.print(f"  What happened ({_which(experiment, trial)})")
         print_lanes(trial, console)
