@@ -45,6 +45,7 @@ class Watched:
             return
         flight, key = watch.in_flight, id(scope)
         flight[key] = scope
+        slot = watch.enter(f"{scope.get('method', 'WEBSOCKET')} {scope.get('path', '')}")
         CURRENT.set(scope)
         watch.sign()
         try:
@@ -52,6 +53,7 @@ class Watched:
         finally:
             watch.sign()
             flight.pop(key, None)
+            watch.leave(slot)
 
 
 class _Here:
@@ -97,4 +99,6 @@ def _reporting(send: Send, watch: Any) -> Send:
 
 def forget() -> None:
     """In a forked child: its parent's watch is not its own."""
-    _here.watch, _here.failed_loop = None, None
+    watch, _here.watch, _here.failed_loop = _here.watch, None, None
+    if watch is not None:
+        watch.disown()

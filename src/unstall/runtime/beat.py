@@ -10,56 +10,52 @@ unknown point before the next tick was due, and the middle is taken: the error i
 from __future__ import annotations
 
 import asyncio
-import collections
+import contextlib
+import gc
 import threading
 import time
-from collections.abc import MutableSequence
-from typing import NamedTuple
+from typing import Any
 
-PERIOD_S = 0.02
-
-# Cells of the shared mapping, eight-byte floats; see mapping.py for the rest of it.
-SIGN, BEAT, CPU, STATE, BEATS, READY, THREAD = range(7)
-CELLS = 16
-
-# Values of the STATE cell.
-IDLE, STARTING, RUNNING, STOPPED = 0.0, 1.0, 2.0, 3.0
-
-
-class Gap(NamedTuple):
-    """A stall that is over: monotonic start and end, and how late the tick was by then, in seconds."""
-
-    start: float
-    end: float
-    late_s: float
-
-
-def stall_start(sign: float, beat: float) -> float:
-    """When a stall that is going on began, given the last sign and the last tick."""
-    return sign if sign > beat else beat + PERIOD_S / 2
+from unstall.runtime.mapping import (
+    BEAT,
+    CPU,
+    GC,
+    READY,
+    RUNNING,
+    SIGN,
+    STARTING,
+    STATE,
+    STOPPED,
+    THREAD,
+    Shared,
+)
+from unstall.runtime.timing import PERIOD_S, stall_start
 
 
 class Heart:
-    """Beats on one loop and stores when; all its methods but `start` are called on that loop's thread."""
+    """Beats on one loop and stores when; all its methods but `stopped` are called on that loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, cells: MutableSequence[float], threshold_s: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared, threshold_s: float) -> None:
         self.loop = loop
-        self.cells = cells
+        self.shared = shared
+        self.cells = shared.cells
         self.threshold_s = threshold_s
         self.thread = threading.get_ident()
-        self.native_thread = threading.get_native_id()
-        self.gaps: collections.deque[Gap] = collections.deque(maxlen=256)
         self.started_at = time.monotonic()
+        self._gc_started = 0.0
         self._handle: asyncio.TimerHandle | None = None
+        self._closing: Any = None
 
     def start(self) -> None:
         """Begin to beat; called on the loop."""
         now = time.monotonic()
         self.cells[SIGN] = self.cells[BEAT] = now
         self.cells[CPU] = time.thread_time()
-        self.cells[THREAD] = float(self.native_thread)
+        self.cells[THREAD] = float(threading.get_native_id())
         self.cells[STATE] = STARTING
         self._handle = self.loop.call_later(PERIOD_S, self._tick)
+        gc.callbacks.append(self._collected)
+        self._see_the_end()
 
     def stop(self) -> None:
         """Stop beating: the app has shut down. What follows is no stall."""
@@ -69,6 +65,8 @@ class Heart:
         if self.cells[STATE] != STOPPED:
             self.sign()
             self.cells[STATE] = STOPPED
+        if self._collected in gc.callbacks:
+            gc.callbacks.remove(self._collected)
 
     @property
     def stopped(self) -> bool:
@@ -80,15 +78,14 @@ class Heart:
         self.cells[READY] = time.monotonic() - self.started_at
         self.cells[STATE] = RUNNING
 
-    def sign(self) -> float:
-        """Note that the loop is between two callbacks; the time."""
+    def sign(self) -> None:
+        """Note that the loop is between two callbacks."""
         now = time.monotonic()
         cells = self.cells
         sign = cells[SIGN]
         if now - sign >= self.threshold_s:
             self._close(sign, cells[BEAT], now)
         cells[SIGN] = now
-        return now
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -99,10 +96,34 @@ class Heart:
         cells[CPU] = time.thread_time()
         cells[SIGN] = now
         cells[BEAT] = now
-        cells[BEATS] += 1.0
         self._handle = self.loop.call_later(PERIOD_S, self._tick)
 
     def _close(self, sign: float, beat: float, now: float) -> None:
         start = stall_start(sign, beat)
         if now - start >= self.threshold_s:
-            self.gaps.append(Gap(start, now, now - beat - PERIOD_S))
+            self.shared.add_gap(start, now, now - beat - PERIOD_S)
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        """Garbage collections on the loop's thread count as a cause of their own."""
+        if phase == "start":
+            self._gc_started = time.monotonic() if threading.get_ident() == self.thread else 0.0
+        elif self._gc_started:
+            self.cells[GC] += time.monotonic() - self._gc_started
+            self._gc_started = 0.0
+
+    def _see_the_end(self) -> None:
+        """Be told when the loop is shut down: a started asynchronous generator is closed by then.
+
+        A task would do as well, but people wait for all tasks at shutdown and would wait for ours.
+        """
+
+        async def until_closed() -> Any:
+            try:
+                yield
+            finally:
+                self.stop()
+
+        self._closing = until_closed()
+        step = self._closing.__anext__()
+        with contextlib.suppress(StopIteration):
+            step.send(None)

@@ -14,14 +14,19 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 class OwnFiles:
     """Tells the application's files from everything else, and remembers the answers.
 
-    ``roots`` are folders whose files are the application's even where they are installed packages.
+    ``roots`` are folders whose files are the application's even where they are installed packages; ``below`` are
+    those in which all but installed packages is its own; ``bin_`` holds the environment's scripts.
     """
 
-    def __init__(self, roots: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, roots: tuple[str, ...] = (), below: tuple[str, ...] | None = None, bin_: str | None = None
+    ) -> None:
         self.roots = tuple(os.path.join(os.path.abspath(root), "") for root in roots)
-        start = sys.path[0] if sys.path else ""
-        self.below = tuple({os.path.join(os.path.abspath(folder), "") for folder in (os.getcwd(), start)})
-        self.bin = os.path.join(sys.prefix, "bin", "")
+        if below is None:
+            folders = {os.path.abspath(folder) for folder in (os.getcwd(), sys.path[0] if sys.path else "")}
+            below = tuple(os.path.join(folder, "") for folder in folders)
+        self.below = below
+        self.bin = os.path.join(sys.prefix, "bin", "") if bin_ is None else bin_
         self._known: dict[str, bool] = {}
 
     def __contains__(self, path: object) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from _json import encode_basestring_ascii
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 SCHEMA = 1
 LIMIT_BYTES = 10_000_000
@@ -44,8 +46,7 @@ class Recorder:
             written = os.write(self._fd, data)
             if written < len(data):
                 # A disk that fills in the middle leaves half a line: end it, so that the next one can be read.
-                with contextlib.suppress(OSError):
-                    os.write(self._fd, b"\n")
+                try_write(self._fd, b"\n")
                 raise OSError(28, "no space left on device")
             if durable:
                 os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
@@ -60,9 +61,8 @@ class Recorder:
     def close(self) -> None:
         """Close the file."""
         if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     def _open(self, more: int) -> None:
         """Have the file at ``path`` open, whoever rotated or removed it meanwhile."""
@@ -96,6 +96,32 @@ class Recorder:
             os.write(self._fd, encode(self._totals()))
 
 
+def try_write(fd: int, data: bytes) -> bool:
+    """Write what can be written; False where nothing could."""
+    try:
+        return os.write(fd, data) > 0
+    except OSError:
+        return False
+
+
 def encode(event: Mapping[str, Any]) -> bytes:
     """One event as a line of JSON: ASCII, so that no reader has to guess."""
-    return json.dumps(event, separators=(",", ":"), default=str).encode() + b"\n"
+    return to_json(event).encode("ascii") + b"\n"
+
+
+def to_json(value: Any) -> str:
+    """Plain types as JSON. The `json` package would double the observer's own memory."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        text: str = encode_basestring_ascii(value)
+        return text
+    if isinstance(value, int):
+        return repr(value)
+    if isinstance(value, float):
+        return repr(value) if value - value == 0.0 else "null"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{to_json(str(key))}:{to_json(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(to_json(item) for item in value) + "]"
+    return to_json(str(value))

@@ -8,28 +8,13 @@ import gc
 import sys
 from collections.abc import Container, Mapping
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any
+
+from unstall.runtime.calls import called
+from unstall.runtime.evidence import Sample
 
 DEPTH = 100
 CURRENT: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("unstall", default=None)
-
-
-class Line(NamedTuple):
-    """One frame: ``own`` is true where the file belongs to the application."""
-
-    path: str
-    line: int
-    function: str
-    own: bool
-
-
-class Sample(NamedTuple):
-    """What was seen at ``at`` (monotonic): frames innermost first, the request and how it was proved."""
-
-    at: float
-    stack: tuple[Line, ...]
-    route: str | None = None
-    route_proof: str | None = None
 
 
 def route_of(scope: Mapping[str, Any]) -> str:
@@ -66,20 +51,33 @@ def sample(
     try:
         scope, proof = _request(frame, loop, wrapper)
         stack = _stack(frame, own)
+        call = _call(frame, own)
     finally:
         # A frame kept alive would keep the request's locals alive with it.
         del frame
-    return Sample(now, stack, route_of(scope) if scope is not None else None, proof)
+    return Sample(now, stack, route_of(scope) if scope is not None else None, proof, call)
 
 
-def _stack(frame: FrameType | None, own: Container[str]) -> tuple[Line, ...]:
-    lines: list[Line] = []
+def _stack(frame: FrameType | None, own: Container[str]) -> tuple[tuple[str, int, str, bool], ...]:
+    lines: list[tuple[str, int, str, bool]] = []
     while frame is not None and len(lines) < DEPTH:
         code = frame.f_code
         path = code.co_filename
-        lines.append(Line(path, frame.f_lineno or code.co_firstlineno, code.co_qualname, path in own))
+        lines.append((path, frame.f_lineno or code.co_firstlineno, code.co_qualname, path in own))
         frame = frame.f_back
     return tuple(lines)
+
+
+def _call(frame: FrameType | None, own: Container[str]) -> str | None:
+    """What the first own line calls."""
+    while frame is not None:
+        if frame.f_code.co_filename in own:
+            try:
+                return called(frame)
+            except Exception:  # the app's own objects may answer anything
+                return None
+        frame = frame.f_back
+    return None
 
 
 def _request(

@@ -1,4 +1,4 @@
-"""The watch of one process: heart, sampler thread, records."""
+"""The watch of one process: heart on the loop, sampler in a thread, observer in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,40 +14,78 @@ import time
 from typing import Any
 
 from unstall import __version__
-from unstall.runtime import asgi, beat
-from unstall.runtime.episode import Episode
+from unstall.runtime import aftermath, asgi, mapping
+from unstall.runtime.beat import Heart
+from unstall.runtime.cause import start_ticks
+from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample
 from unstall.runtime.own import OwnFiles
 from unstall.runtime.recorder import SCHEMA, Recorder
+from unstall.runtime.routes import rows_of
 from unstall.runtime.sample import route_of, sample
 from unstall.runtime.settings import Settings
+from unstall.runtime.sinks import log_stall
+from unstall.runtime.spawn import Link
+from unstall.runtime.story import Limit, Story
+from unstall.runtime.timing import stall_start
 
 log = logging.getLogger("unstall")
-IN_FLIGHT_SHOWN = 20
 ALIVE_S = 60.0
+LATE_MESSAGE_S = 120.0
+PUBLISHED = 8
+"""How many samples of a stall go to the observer: the first ones and the latest."""
 
 
 class Watch:
     """Watches the loop it is created on until that loop, or the app, stops."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, app: Any, settings: Settings) -> None:
-        self.loop = loop
-        self.settings = settings
+        self.loop, self.app, self.settings = loop, app, settings
         self.pid = os.getpid()
         self.in_flight: dict[int, Any] = {}
-        self.heart = beat.Heart(loop, [0.0] * beat.CELLS, settings.threshold_s)
-        self.sign = self.heart.sign
         self.own = OwnFiles(own_roots(app))
-        self.who = {"host": socket.gethostname(), "pid": self.pid, "worker": worker_number()}
+        ticks = start_ticks(self.pid)
+        self.who = {
+            "host": socket.gethostname(),
+            "pid": self.pid,
+            "process": ticks,
+            "worker": worker_number(),
+        }
         self.recorder = Recorder(settings.record, log.warning, lambda: self.life("alive"))
+        self.story = Story(self.who, self.recorder, settings.log_format, settings.termination_log)
+        self.link = Link(self._for_observer())
+        self.shared = self.link.shared
+        cells = self.cells = self.shared.cells
+        cells[mapping.PID], cells[mapping.TICKS] = float(self.pid), float(ticks)
+        self.enter, self.leave = self.shared.enter, self.shared.leave
+        self.heart = Heart(loop, self.shared, settings.threshold_s)
+        self.sign = self.heart.sign
         self.stalls = 0
         self.stalled_s = 0.0
-        self._retired = False
-        self._said_stop = False
+        self._lines = Limit()
+        self._gaps = 0
         self._alive_at = time.monotonic() + ALIVE_S
+        self._retired = self._said_stop = self._said_alone = False
+        self._last: tuple[float, dict[str, Any]] | None = None
         self.heart.start()
+        if settings.observer:
+            self.link.register(settings.signal)
+        aftermath.close_open_stalls(self.recorder, self.who)
         self.recorder.write(self.life("started"))
         atexit.register(self.finish)
         threading.Thread(target=self._sampler, name="unstall", daemon=True).start()
+
+    def _for_observer(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "threshold_s": settings.threshold_s,
+            "record": os.path.abspath(settings.record) if settings.record else "",
+            "termination_log": settings.termination_log,
+            "log_format": settings.log_format,
+            "who": self.who,
+            "roots": self.own.roots,
+            "below": self.own.below,
+            "bin": self.own.bin,
+        }
 
     def ready(self) -> None:
         """Start-up is complete."""
@@ -57,18 +95,26 @@ class Watch:
     def stop(self) -> None:
         """The app has shut down. The server may end by a signal right after, so the last record is written here."""
         self.heart.stop()
+        if self._last is not None and time.monotonic() - self._last[0] < LATE_MESSAGE_S:
+            self.story.message.put(self._last[1])
         self.finish()
 
     def retire(self) -> None:
         """Another loop serves now."""
         self._retired = True
+        self.cells[mapping.STATE] = mapping.STOPPED
         self.finish()
+
+    def disown(self) -> None:
+        """In a forked child: nothing here may write to what its parent shares with an observer."""
+        self.heart.cells = memoryview(bytearray(mapping.CELLS * 8)).cast("d")
 
     def finish(self) -> None:
         """Write the last record; at exit at the latest."""
         if self.pid == os.getpid() and not self._said_stop:
             self._said_stop = True
-            self._drain(None)
+            self.cells[mapping.STATE] = mapping.STOPPED
+            self._count()
             self.recorder.write(self.life("stopped"))
 
     def life(self, event: str) -> dict[str, Any]:
@@ -85,7 +131,7 @@ class Watch:
             "python": platform.python_version(),
             "loop": type(self.loop).__module__.partition(".")[0],
             "workers": worker_count(),
-            "ready_after_s": round(heart.cells[beat.READY], 6) or None,
+            "ready_after_s": round(self.cells[mapping.READY], 6) or None,
             "watched_s": round(now - heart.started_at, 6),
             "stalls": self.stalls,
             "stalled_s": round(self.stalled_s, 6),
@@ -94,68 +140,129 @@ class Watch:
     # --- the sampler's thread ---------------------------------------------------------------------
 
     def _sampler(self) -> None:
-        heart, cells = self.heart, self.heart.cells
         while not self._retired and self.pid == os.getpid():
             try:
-                start = beat.stall_start(cells[beat.SIGN], cells[beat.BEAT])
-                now = time.monotonic()
-                if heart.stopped:
-                    if cells[beat.STATE] == beat.STOPPED or self.loop.is_closed():
-                        self.finish()
-                        return
-                    time.sleep(0.1)
-                elif now - start >= self.settings.threshold_s:
-                    self._stalled(start)
-                else:
-                    self._drain(None)
-                    if now >= self._alive_at:
-                        self._alive_at = now + ALIVE_S
-                        self.recorder.write(self.life("alive"))
-                    time.sleep(start + self.settings.threshold_s - now)
+                if not self._turn():
+                    return
             except Exception:
                 log.warning("a stall could not be looked at", exc_info=True)
                 time.sleep(1)
 
+    def _turn(self) -> bool:
+        """One look at the beat; False when there is nothing left to watch."""
+        cells, threshold_s = self.cells, self.settings.threshold_s
+        if self.heart.stopped:
+            return self._pause()
+        if cells[mapping.STATE] == mapping.IDLE:
+            cells[mapping.STATE] = mapping.RUNNING
+        start = stall_start(cells[mapping.SIGN], cells[mapping.BEAT])
+        now = time.monotonic()
+        if now - start >= threshold_s:
+            self._stalled(start)
+            return True
+        self._count()
+        self._chores(now)
+        rest = start + threshold_s - time.monotonic()
+        if rest > 0:
+            time.sleep(rest)
+        return True
+
+    def _pause(self) -> bool:
+        """The loop does not run: that is no stall."""
+        if self.cells[mapping.STATE] == mapping.STOPPED or self.loop.is_closed():
+            self.finish()
+            return False
+        self.cells[mapping.STATE] = mapping.IDLE
+        time.sleep(0.05)
+        return True
+
+    def _chores(self, now: float) -> None:
+        if self.settings.observer:
+            if not self.link.still_ours():
+                self.link.release()
+            self.link.tend(now)
+            if self.link.hopeless and not self._said_alone:
+                self._said_alone = True
+                log.warning("the observer process cannot start; watching from a thread instead")
+        if now >= self._alive_at:
+            if self._alive_at == 0.0:
+                self.shared.table.write(rows_of(self.app))
+            self._alive_at = now + ALIVE_S
+            self.recorder.write(self.life("alive"))
+
     def _stalled(self, start: float) -> None:
         """From the moment a stall is seen to its end."""
-        heart, cells = self.heart, self.heart.cells
+        cells = self.cells
         episode = Episode(start, self.settings.threshold_s)
         episode.add(self._look())
         episode.in_flight = tuple(route_of(s) for s in list(self.in_flight.values())[:IN_FLIGHT_SHOWN])
-        self._tell("stall_began", episode, time.monotonic() - start, durable=True)
-        while not heart.stopped:
+        alone = not self.link.alive
+        self._publish(episode, False)
+        if alone:
+            self.story.began(episode, time.monotonic())
+        while not self.heart.stopped:
             time.sleep(0.02 if time.monotonic() - start < 2 else 0.1)
-            if beat.stall_start(cells[beat.SIGN], cells[beat.BEAT]) != start:
+            if stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) != start:
                 break
             episode.add(self._look())
+            self._publish(episode, False)
+            if not alone and not self.link.alive:
+                alone = True  # the witness died: go on from here
             lasted = time.monotonic() - start
-            if lasted - episode.told_s >= 1:
-                self._tell("stall_update", episode, lasted)
-        self._drain(episode)
+            if alone and lasted - episode.told_s >= 1:
+                self.story.update(episode, time.monotonic())
+        self._publish(episode, True)
+        self._over(episode, alone)
 
-    def _look(self) -> Any:
+    def _over(self, episode: Episode, alone: bool) -> None:
+        gaps = self._count()
+        end = next((gap for gap in gaps if gap[0] == episode.start), None)
+        duration_s = end[1] - end[0] if end is not None else time.monotonic() - episode.start
+        if end is not None:
+            episode.late_s = end[2]
+        if alone:
+            self.story.ended(episode, duration_s)
+        record = episode.event("stall_ended", duration_s, time.time() - duration_s, self.who)
+        self._last = (time.monotonic(), record)
+        verdict = None if alone else self._verdict(episode.start)
+        if verdict is not None:
+            # The observer's account is the fuller one: it also saw what held the GIL, and knows the cause.
+            record = {**verdict, **self.who, "started_at": record["started_at"]}
+            self._last = (self._last[0], record)
+        log_stall(log, self._lines, record, time.monotonic())
+
+    def _verdict(self, start: float) -> dict[str, Any] | None:
+        """What the observer made of this stall; waited for while the loop beats."""
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until and not self.heart.stopped:
+            found = self.shared.verdict.read_new()
+            if found is not None and isinstance(found, tuple) and found[0] == start:
+                record: dict[str, Any] = found[1]
+                return record
+            sign = stall_start(self.cells[mapping.SIGN], self.cells[mapping.BEAT])
+            if time.monotonic() - sign >= self.settings.threshold_s:
+                return None
+            time.sleep(0.01)
+        return None
+
+    def _publish(self, episode: Episode, final: bool) -> None:
+        samples = episode.samples
+        if len(samples) > PUBLISHED:
+            samples = samples[: PUBLISHED // 2] + samples[-PUBLISHED // 2 :]
+        plain = tuple(s.plain() for s in samples)
+        while plain and not self.shared.evidence.write((episode.start, plain, episode.in_flight, final)):
+            plain = plain[: len(plain) // 2]
+
+    def _look(self) -> Sample | None:
         return sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched.__call__.__code__)
 
-    def _drain(self, episode: Episode | None) -> None:
-        """Record the stalls that are over; ``episode`` is the one that was seen while it lasted."""
-        gaps = self.heart.gaps
-        while gaps:
-            gap = gaps.popleft()
-            if episode is not None and gap.start == episode.start:
-                over, episode = episode, None
-            else:
-                over = Episode(gap.start, self.settings.threshold_s)
-                self._tell("stall_began", over, self.settings.threshold_s)
+    def _count(self) -> list[tuple[float, float, float]]:
+        """The stalls that are over and were not counted yet."""
+        self._gaps, gaps = self.shared.gaps_since(self._gaps)
+        for start, end, _ in gaps:
             self.stalls += 1
-            self.stalled_s += gap.end - gap.start
-            self._tell("stall_ended", over, gap.end - gap.start, late_s=round(gap.late_s, 6))
-        if episode is not None:  # the loop stopped in the middle
-            self._tell("stall_ended", episode, time.monotonic() - episode.start)
-
-    def _tell(self, event: str, episode: Episode, duration_s: float, durable: bool = False, **more: Any) -> None:
-        episode.told_s = duration_s
-        record = episode.event(event, duration_s, time.time(), time.monotonic(), self.who)
-        self.recorder.write({**record, **more}, durable)
+            self.stalled_s += end - start
+        return gaps
 
 
 def worker_number() -> int:
@@ -168,9 +275,7 @@ def worker_number() -> int:
 def worker_count() -> int | None:
     """How many workers the server was asked for; None where that is not known."""
     asked = os.environ.get("UNSTALL_WORKERS") or os.environ.get("WEB_CONCURRENCY", "")
-    if asked.isdigit():
-        return int(asked)
-    return None
+    return int(asked) if asked.isdigit() else None
 
 
 def own_roots(app: Any) -> tuple[str, ...]:

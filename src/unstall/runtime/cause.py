@@ -1,0 +1,217 @@
+"""Where a stall's wall time went, seen from outside the stalled process.
+
+Theory. The scheduler's own books (`schedstat`) say exactly how long a thread ran and how long it waited for a
+processor; what is left of the wall time it slept, was stopped, or its cgroup was throttled. The remainder of
+each short interval is given to the state the thread is in at the interval's end. Throttling is believed only
+where the thread wanted to run, and never beyond what the cgroup itself has counted.
+"""
+
+from __future__ import annotations
+
+import os
+
+GIL_SWITCHES_PER_S = 80.0
+"""A thread that waits for the GIL wakes up every 5 ms to ask again; one that waits for a lock sleeps."""
+
+
+class Books:
+    """The kernel's accounts of one thread and its cgroup; what cannot be read reads as None."""
+
+    def __init__(self, pid: int, tid: int) -> None:
+        self.task = f"/proc/{pid}/task/{tid}"
+        self._schedstat = _open(self.task + "/schedstat")
+        self._stat = _open(self.task + "/stat")
+        self._status = _open(self.task + "/status")
+        self._wchan = _open(self.task + "/wchan")
+        path, self._v1 = cgroup_stat(pid)
+        self._cgroup = _open(path)
+
+    def ran_and_waited(self) -> tuple[float, float] | None:
+        """Seconds this thread has run and has waited for a processor since it began."""
+        fields = _read(self._schedstat, 64).split()
+        return (int(fields[0]) / 1e9, int(fields[1]) / 1e9) if len(fields) >= 2 else None
+
+    def throttled(self) -> float:
+        """Seconds the cgroup's quota has kept its threads from running."""
+        key, unit = (b"throttled_time ", 1e9) if self._v1 else (b"throttled_usec ", 1e6)
+        text = _read(self._cgroup, 4096)
+        at = text.find(key)
+        return int(text[at + len(key) :].split(None, 1)[0]) / unit if at >= 0 else 0.0
+
+    def state(self) -> str:
+        """The thread's state letter: R, S, D, T; empty where it is gone."""
+        text = _read(self._stat, 1024)
+        return text[text.rfind(b")") + 2 :][:1].decode()
+
+    def waits_in(self) -> str:
+        """The kernel function the thread sleeps in; empty where that may not be read."""
+        return _read(self._wchan, 128).decode("ascii", "replace")
+
+    def switches(self) -> int:
+        """How often the thread went to sleep of its own accord."""
+        text = _read(self._status, 8192)
+        at = text.find(b"\nvoluntary_ctxt_switches:")
+        return int(text[at + 25 :].split(None, 1)[0]) if at >= 0 else 0
+
+    def status(self) -> bytes:
+        """The thread's `status` file, for its signal masks."""
+        return _read(self._status, 8192)
+
+    def close(self) -> None:
+        """Close all files."""
+        for fd in (self._schedstat, self._stat, self._status, self._wchan, self._cgroup):
+            if fd >= 0:
+                os.close(fd)
+
+
+class Ledger:
+    """Adds up one stall after the other. All times are monotonic seconds and arguments."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self._base: tuple[float, tuple[float, float] | None, float, float] = (0.0, None, 0.0, 0.0)
+        self._spent = [0.0] * 6  # sleeping, lock, gil, suspended, throttled while wanting to run, unknown
+        self._last: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+        self._switches = (0.0, 0)
+        self._state = ""
+        self._start = 0.0
+        self._gc = 0.0
+
+    def healthy(self, now: float, gc_s: float) -> None:
+        """Note where the accounts stand while all is well."""
+        self._base = (now, self.books.ran_and_waited(), self.books.throttled(), gc_s)
+
+    def begin(self, start: float, cpu_at_start: float) -> None:
+        """A stall began at ``start``; ``cpu_at_start`` is the loop thread's CPU time at its last tick."""
+        _, ran, throttled, gc_s = self._base
+        waited = ran[1] if ran is not None else 0.0
+        self._start, self._gc = start, gc_s
+        self._spent = [0.0] * 6
+        self._last = (start, cpu_at_start, waited, throttled)
+        self._switches = (start, -1)
+        self._state = "R"
+
+    def step(self, now: float, overslept_s: float = 0.0) -> None:
+        """Account for the interval since the last step. ``overslept_s`` is how much longer than asked the
+        observer itself was away without waiting for a processor: then everything was frozen."""
+        at, cpu, waited, throttled = self._last
+        books = self.books
+        ran = books.ran_and_waited()
+        state, where = books.state(), books.waits_in()
+        wall = now - at
+        if ran is None:
+            self._spent[5] += wall
+            self._last = (now, cpu, waited, throttled)
+            return
+        quota = books.throttled()
+        d_cpu, d_wait = max(0.0, ran[0] - cpu), max(0.0, ran[1] - waited)
+        rest = max(0.0, wall - d_cpu - d_wait)
+        wants_to_run = state == "R" or (self._state == "R" and not where)
+        if wants_to_run:
+            held_back = min(max(0.0, quota - throttled), rest + d_wait)
+            # What was waited for a processor is counted there; here only what the books leave open.
+            self._spent[4] += min(held_back, rest)
+            rest -= min(held_back, rest)
+        frozen = min(rest, overslept_s)
+        self._spent[3] += frozen
+        rest -= frozen
+        if state in "tT" and state:
+            self._spent[3] += rest
+        elif "futex" in where:
+            self._spent[2 if self._asks_again(now) else 1] += rest
+        elif where.startswith(("ep_poll", "do_epoll", "do_poll", "do_select")) and self._state == "T":
+            self._spent[3] += rest
+        else:
+            self._spent[0] += rest
+        self._state = state
+        self._last = (now, ran[0], ran[1], quota)
+
+    def _asks_again(self, now: float) -> bool:
+        since, before = self._switches
+        count = self.books.switches()
+        self._switches = (now, count)
+        return before >= 0 and now > since and (count - before) / (now - since) >= GIL_SWITCHES_PER_S
+
+    def breakdown(self, end: float, cpu_at_start: float, gc_now: float) -> dict[str, float | None]:
+        """The seconds of each cause from the start to ``end``, never more together than the wall time."""
+        wall = end - self._start
+        _, cpu, waited, quota = self._last
+        base_wait = self._base[1][1] if self._base[1] is not None else waited
+        run_queue = max(0.0, waited - base_wait)
+        throttled = self._spent[4]
+        # Older kernels book throttled time as waiting for a processor.
+        moved = min(run_queue, max(0.0, quota - self._base[2] - throttled))
+        parts = {
+            "suspended_s": self._spent[3],
+            "throttled_s": throttled + moved,
+            "run_queue_s": run_queue - moved,
+            "cpu_s": max(0.0, cpu - cpu_at_start),
+            "lock_s": self._spent[1],
+            "gil_s": self._spent[2],
+            "syscall_s": self._spent[0],
+        }
+        left = wall
+        shown: dict[str, float | None] = {}
+        for name, value in parts.items():
+            given = min(value, left)
+            shown[name] = round(given, 6)
+            left -= given
+        shown["gc_s"] = round(min(max(0.0, gc_now - self._gc), wall), 6)
+        return shown
+
+
+def blame(duration_s: float, cause: dict[str, float | None], threshold_s: float) -> str:
+    """``code`` where enough of the stall is left once all that the environment took is gone."""
+    taken = sum(cause.get(name) or 0.0 for name in ("run_queue_s", "throttled_s", "suspended_s"))
+    return "code" if duration_s - taken >= threshold_s else "environment"
+
+
+def cgroup_stat(pid: int) -> tuple[str, bool]:
+    """The path of the cgroup's ``cpu.stat``, and whether it is of version 1; empty where there is none."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as f:
+            lines = [line.rstrip("\n").split(":", 2) for line in f]
+    except OSError:
+        return "", False
+    candidates: list[tuple[str, bool]] = []
+    for number, controllers, path in (line for line in lines if len(line) == 3):
+        if "cpu" in controllers.split(","):
+            for mount in ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"):
+                candidates += [(f"{mount}{path}/cpu.stat", True), (f"{mount}/cpu.stat", True)]
+        elif number == "0" and not controllers:
+            candidates += [(f"/sys/fs/cgroup{path}/cpu.stat", False), ("/sys/fs/cgroup/cpu.stat", False)]
+    for path, v1 in candidates:
+        key = "throttled_time" if v1 else "throttled_usec"
+        try:
+            with open(path, encoding="ascii", errors="replace") as f:
+                if key in f.read():
+                    return path, v1
+        except OSError:
+            continue
+    return "", False
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else -1
+    except OSError:
+        return -1
+
+
+def _read(fd: int, size: int) -> bytes:
+    if fd < 0:
+        return b""
+    try:
+        return os.pread(fd, size, 0)
+    except OSError:
+        return b""
+
+
+def start_ticks(pid: int) -> int:
+    """When the process started, in the kernel's ticks since boot: with the pid, its identity; 0 if unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            text = f.read()
+        return int(text[text.rfind(b")") + 2 :].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,274 @@
+"""The observer process: sees a stall from outside while it lasts, whatever holds the GIL.
+
+Started by the app as ``python -I -S`` with two inherited files: the shared mapping and the stack dump. While
+the loop beats it reads one time ten times a second; it wakes exactly when a beat is overdue.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` would load `enum`
+import os
+import select
+import sys
+import time
+
+from unstall.runtime import mapping
+from unstall.runtime.capture import Capture
+from unstall.runtime.cause import Books, Ledger, blame, start_ticks
+from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample
+from unstall.runtime.mapping import Shared
+from unstall.runtime.own import OwnFiles
+from unstall.runtime.recorder import SCHEMA, Recorder, try_write
+from unstall.runtime.routes import RouteTable
+from unstall.runtime.rules import Rules
+from unstall.runtime.story import Story
+from unstall.runtime.timing import stall_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+WAIT_FOR_ROUTE_S = 0.012
+"""How long the first evidence waits for the request's name from within the process."""
+WAIT_FOR_LAST_S = 0.15
+WAIT_FOR_RULE_S = 0.5
+SECOND_CAPTURE_S = 0.5
+
+
+class Observer:
+    """Watches one loop of its parent process until that process is gone."""
+
+    def __init__(self, shared: Shared, dump_fd: int, settings: dict[str, Any]) -> None:
+        self.shared, self.cells = shared, shared.cells
+        self.pid = int(self.cells[mapping.PID])
+        tid = int(self.cells[mapping.THREAD])
+        self.threshold_s: float = settings["threshold_s"]
+        self.own = OwnFiles(settings["roots"], settings["below"], settings["bin"])
+        self.books = Books(self.pid, tid)
+        self.ledger = Ledger(self.books)
+        ticks, number = int(self.cells[mapping.TICKS]), int(self.cells[mapping.SIGNAL])
+        self.capture = Capture(self.pid, tid, ticks, number, dump_fd, self.books)
+        self.recorder = Recorder(settings["record"], warn)
+        self.story = Story(settings["who"], self.recorder, settings["log_format"], settings["termination_log"])
+        self.table = RouteTable()
+        self.rules = Rules()
+        self.gaps = int(self.cells[mapping.GAPS])
+        self._death = Death(self.pid, ticks)
+
+    def watch(self) -> None:
+        """Until the app is gone."""
+        cells = self.cells
+        while not self._death.happened:
+            now = time.monotonic()
+            cells[mapping.WATCHED_AT] = now
+            if cells[mapping.STATE] not in (mapping.STARTING, mapping.RUNNING):
+                self._death.wait(0.1)
+                self.gaps = int(cells[mapping.GAPS])
+                continue
+            self._missed()
+            start = stall_start(cells[mapping.SIGN], cells[mapping.BEAT])
+            if now - start >= self.threshold_s:
+                self._stall(start, now)
+            else:
+                self.ledger.healthy(now, cells[mapping.GC])
+                self._death.wait(start + self.threshold_s - now)
+        self._gone()
+
+    def _stall(self, start: float, now: float) -> None:
+        episode = Episode(start, self.threshold_s)
+        cpu = self.cells[mapping.CPU]
+        self.ledger.begin(start, cpu)
+        self.ledger.step(now)
+        self._capture(episode, now)
+        episode.in_flight = self._in_flight()
+        self._evidence(episode, now + WAIT_FOR_ROUTE_S)
+        if self.cells[mapping.STATE] not in (mapping.STARTING, mapping.RUNNING):
+            return  # the loop was left, not blocked
+        self._judge(episode, time.monotonic(), cpu)
+        self.story.began(episode, time.monotonic())
+        captured_again = False
+        while self._goes_on(start):
+            before = time.monotonic()
+            asked = 0.02 if before - start < 2 else 0.05
+            waited = own_wait_s()
+            self._death.wait(asked)
+            now = self.cells[mapping.WATCHED_AT] = time.monotonic()
+            if self._death.happened:
+                self._judge(episode, now, cpu)
+                self.story.killed(episode, now - start)
+                return
+            if not self._goes_on(start):
+                break
+            self.ledger.step(now, max(0.0, now - before - asked - 0.005 - (own_wait_s() - waited)))
+            self._evidence(episode, 0.0)
+            self._rule(episode, 0.0)
+            if now - start >= SECOND_CAPTURE_S and not captured_again:
+                captured_again = True
+                self._capture(episode, now)
+            if now - start - episode.told_s >= (1.0 if now - start < 60 else 5.0):
+                self._judge(episode, now, cpu)
+                self.story.update(episode, now)
+        self._over(episode, cpu)
+
+    def _goes_on(self, start: float) -> bool:
+        cells = self.cells
+        return stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) == start and cells[mapping.STATE] in (
+            mapping.STARTING,
+            mapping.RUNNING,
+        )
+
+    def _over(self, episode: Episode, cpu: float) -> None:
+        """The exact end is the app's to say, as is what only it could see once it ran again."""
+        now = time.monotonic()
+        self.ledger.step(now)
+        self._evidence(episode, now + WAIT_FOR_LAST_S, last=True)
+        self.gaps, gaps = self.shared.gaps_since(self.gaps)
+        end = next((gap for gap in gaps if gap[0] == episode.start), None)
+        for gap in gaps:
+            if gap is not end:
+                self._tell_missed(gap)
+        duration_s = end[1] - end[0] if end is not None else now - episode.start
+        if end is not None:
+            episode.late_s = end[2]
+        self._judge(episode, episode.start + duration_s, cpu)
+        self._rule(episode, now + WAIT_FOR_RULE_S)
+        self.story.ended(episode, duration_s)
+        self.shared.verdict.write((episode.start, self._verdict(episode, duration_s)))
+
+    def _rule(self, episode: Episode, until: float) -> None:
+        """Ask the catalogue, and wait for its answer only while the loop beats."""
+        seen = episode.guilty
+        call = seen.call if seen is not None else None
+        self.rules.ask(call)
+        while True:
+            found = self.rules.find(call)
+            now = time.monotonic()
+            late = now - stall_start(self.cells[mapping.SIGN], self.cells[mapping.BEAT])
+            if found is not None:
+                episode.rule, episode.remedy = found
+            if found is not None or now >= until or late > self.threshold_s / 2:
+                return
+            self._death.wait(0.005)
+
+    def _verdict(self, episode: Episode, duration_s: float) -> dict[str, Any]:
+        return episode.event("stall_ended", duration_s, 0.0, {})
+
+    def _judge(self, episode: Episode, now: float, cpu: float) -> None:
+        episode.cause = self.ledger.breakdown(now, cpu, self.cells[mapping.GC])
+        episode.blame = blame(now - episode.start, episode.cause, self.threshold_s)
+
+    def _capture(self, episode: Episode, now: float) -> None:
+        self.capture.number = int(self.cells[mapping.SIGNAL])
+        stack = self.capture.take(self.own)
+        if stack:
+            self.table.load(self.shared.table.read_new())
+            route, proof = self.table.find(stack, self.shared.in_flight(mapping.SLOTS))
+            episode.add(Sample(now, stack, route, proof))
+
+    def _in_flight(self) -> tuple[str, ...]:
+        self.table.load(self.shared.table.read_new())
+        return tuple(self.table.label(text) for text in self.shared.in_flight(IN_FLIGHT_SHOWN))
+
+    def _evidence(self, episode: Episode, until: float, last: bool = False) -> None:
+        """Merge what the app has published of this stall; with ``until`` wait for it that long."""
+        while True:
+            found = self.shared.evidence.read_new()
+            if found is not None and found[0] == episode.start:
+                _, samples, in_flight, final = found
+                episode.samples = [s for s in episode.samples if s.route_proof in (None, "table")]
+                for plain in samples:
+                    episode.add(Sample(*plain))
+                if in_flight:
+                    episode.in_flight = in_flight
+                if final or not last:
+                    return
+            if time.monotonic() >= until:
+                return
+            time.sleep(0.001)
+
+    def _missed(self) -> None:
+        """Stalls that were over before the observer, itself kept from running, could look."""
+        self.gaps, gaps = self.shared.gaps_since(self.gaps)
+        for gap in gaps:
+            self._tell_missed(gap)
+
+    def _tell_missed(self, gap: tuple[float, float, float]) -> None:
+        start, end, late_s = gap
+        episode = Episode(start, self.threshold_s)
+        episode.late_s = late_s
+        self._evidence(episode, time.monotonic() + 0.02)
+        self.ledger.begin(start, self.cells[mapping.CPU])
+        self.ledger.step(end)
+        self._judge(episode, end, self.cells[mapping.CPU])
+        self.story.began(episode, start + self.threshold_s)
+        self.story.ended(episode, end - start)
+
+    def _gone(self) -> None:
+        """The app's process has ended outside any stall; it has said so itself where it could."""
+        if self.cells[mapping.STATE] != mapping.STOPPED:
+            self.recorder.write(
+                {
+                    "schema": SCHEMA,
+                    "event": "stopped",
+                    **self.story.who,
+                    "started_at": time.time(),
+                    "clean": False,
+                    "stalls": int(self.cells[mapping.GAPS]),
+                },
+                durable=True,
+            )
+
+
+class Death:
+    """Waits, and wakes at once when the process is gone."""
+
+    def __init__(self, pid: int, ticks: int) -> None:
+        self.pid, self.ticks = pid, ticks
+        self.happened = False
+        self._poll: select.poll | None = None
+        try:
+            fd = os.pidfd_open(pid)
+            self._poll = select.poll()
+            self._poll.register(fd, select.POLLIN)
+        except OSError:
+            pass
+        if start_ticks(pid) != ticks:
+            self.happened = True
+
+    def wait(self, seconds: float) -> None:
+        """Sleep that long, less if the process ends."""
+        if self._poll is not None:
+            if self._poll.poll(max(1.0, seconds * 1000)):
+                self.happened = True
+        else:
+            time.sleep(max(0.001, seconds))
+            self.happened = start_ticks(self.pid) != self.ticks
+
+
+def own_wait_s() -> float:
+    """Seconds the observer itself has waited for a processor."""
+    try:
+        with open("/proc/self/schedstat", "rb") as f:
+            return int(f.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def warn(text: str) -> None:
+    """Say something once on stderr, where the app's log goes too."""
+    try_write(2, f"WARNING unstall  {text}\n".encode())
+
+
+def main(arguments: list[str]) -> None:
+    """Run as the observer: the file numbers of the mapping and of the dump."""
+    # A terminal's Ctrl-C and a supervisor's SIGTERM to the whole group end the app; what it leaves is told then.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE"):
+        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    shared = Shared(int(arguments[0]))
+    settings = shared.verdict.read_new()
+    if settings is None:
+        sys.exit(1)
+    observer = Observer(shared, int(arguments[1]), settings)
+    shared.cells[mapping.WATCHED_AT] = time.monotonic()
+    shared.cells[mapping.WATCHING] = float(os.getpid())
+    observer.watch()

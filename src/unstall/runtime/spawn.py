@@ -1,0 +1,140 @@
+"""Starting the observer process, and telling whether it lives."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from unstall.runtime import mapping
+from unstall.runtime.mapping import Shared
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Our own folder last: nothing installed beside us may stand in for a standard module.
+_RUN = "import sys; sys.path.append(sys.argv[1]); from unstall.runtime.observer import main; main(sys.argv[2:])"
+# Signals whose handler in this process is ours already, from the watch of an earlier loop.
+_registered: set[int] = set()
+START_WITHIN_S = 10.0
+BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 15.0, 60.0)
+
+
+def anonymous_file(name: str) -> int:
+    """A file without a name: in memory where the kernel can, else unlinked in the temporary folder."""
+    if hasattr(os, "memfd_create"):
+        try:
+            return os.memfd_create(name)
+        except OSError:
+            pass
+    fd, path = tempfile.mkstemp(prefix=name)
+    os.unlink(path)
+    return fd
+
+
+class Link:
+    """The app's side of the observer: starts it, starts it again, and says when it cannot."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self._map_fd = anonymous_file("unstall-map")
+        os.ftruncate(self._map_fd, mapping.SIZE)
+        self.shared = Shared(self._map_fd)
+        self._dump_fd = anonymous_file("unstall-dump")
+        import fcntl
+
+        fcntl.fcntl(self._dump_fd, fcntl.F_SETFL, os.O_APPEND)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failures = 0
+        self._next_try = 0.0
+        self._started_at = 0.0
+        self.number = 0
+
+    @property
+    def alive(self) -> bool:
+        """True when the observer runs and has taken up its watch."""
+        process = self._process
+        return process is not None and self.shared.cells[mapping.WATCHING] == process.pid and process.poll() is None
+
+    @property
+    def hopeless(self) -> bool:
+        """True when it never came up."""
+        return self._failures >= 2 and not self.alive
+
+    def tend(self, now: float) -> None:
+        """Start the observer where there is none; called often, from the sampler's thread."""
+        process = self._process
+        if process is not None:
+            if process.poll() is None:
+                up = self.shared.cells[mapping.WATCHING] == process.pid
+                if up or now - self._started_at < START_WITHIN_S:
+                    self._failures = 0 if up and now - self._started_at > 60 else self._failures
+                    return
+                process.kill()
+                process.wait()
+            self._process = None
+            self._failures += 1
+            self._next_try = now + BACK_OFF_S[min(self._failures - 1, len(BACK_OFF_S) - 1)]
+        if now >= self._next_try:
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        self.shared.cells[mapping.WATCHING] = 0.0
+        self.shared.verdict.write(self.settings)
+        self._started_at = now
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _RUN, _ROOT, str(self._map_fd), str(self._dump_fd)],
+                pass_fds=(self._map_fd, self._dump_fd),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # Out of the app's process group: what kills the group must not kill the witness.
+                start_new_session=True,
+            )
+        except (OSError, ValueError):
+            self._process = None
+            self._failures += 1
+            self._next_try = now + BACK_OFF_S[min(self._failures - 1, len(BACK_OFF_S) - 1)]
+
+    def register(self, number: int) -> None:
+        """Make the capture signal harmless, then say so; not where somebody else uses it already."""
+        if not number or signal.getsignal(number) is not signal.SIG_DFL:
+            return
+        if number not in _registered and _is_caught(number):
+            return
+        try:
+            faulthandler.register(number, file=self._dump_fd, all_threads=False, chain=False)
+        except (OSError, RuntimeError, ValueError):
+            return
+        _registered.add(number)
+        self.number = number
+        self.shared.cells[mapping.SIGNAL] = float(number)
+
+    def still_ours(self) -> bool:
+        """False once the app has installed a handler of its own for the signal."""
+        return not self.number or signal.getsignal(self.number) is signal.SIG_DFL
+
+    def release(self) -> None:
+        """The signal is another's now, or the watch is over: never send it again."""
+        self.shared.cells[mapping.SIGNAL] = 0.0
+
+    def wait_up(self, seconds: float) -> bool:
+        """True once the observer watches; for tests and for the first stall."""
+        until = time.monotonic() + seconds
+        while not self.alive and time.monotonic() < until:
+            time.sleep(0.01)
+        return self.alive
+
+
+def _is_caught(number: int) -> bool:
+    """True when a handler is there already, a C library's included; also when that cannot be read."""
+    try:
+        with open("/proc/self/status", "rb") as f:
+            text = f.read()
+    except OSError:
+        return True
+    at = text.find(b"\nSigCgt:")
+    return at < 0 or bool(int(text[at + 8 :].split(None, 1)[0], 16) & (1 << (number - 1)))

@@ -1,0 +1,9 @@
+"""What app and observer must agree on about time."""
+
+PERIOD_S = 0.02
+"""One beat: the loop stores a time fifty times a second."""
+
+
+def stall_start(sign: float, beat: float) -> float:
+    """When a stall that is going on began, given the last sign and the last tick (see `beat`)."""
+    return sign if sign > beat else beat + PERIOD_S / 2
