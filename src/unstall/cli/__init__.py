@@ -15,6 +15,7 @@ from unstall.errors import UnstallError
 COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("lab", "Prove it: run experiments on real servers under real probes."),
     "pods": ("pods", "Say why the pods of a cluster were restarted."),
+    "run": ("run", "Start a server as it is, watched: every stall named while it lasts."),
     "show": ("show", "Print or draw the result of a lab run again from its JSON file."),
 }
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import signal
 import threading
 import time
 from typing import Any
@@ -23,6 +24,7 @@ from unstall.runtime.mapping import (
     READY,
     RUNNING,
     SIGN,
+    SIGNAL,
     STARTING,
     STATE,
     STOPPED,
@@ -96,6 +98,8 @@ class Heart:
         cells[CPU] = time.thread_time()
         cells[SIGN] = now
         cells[BEAT] = now
+        if cells[SIGNAL] and signal.getsignal(int(cells[SIGNAL])) is not signal.SIG_DFL:
+            cells[SIGNAL] = 0.0  # the app handles this signal itself now: never send it again
         self._handle = self.loop.call_later(PERIOD_S, self._tick)
 
     def _close(self, sign: float, beat: float, now: float) -> None:

@@ -38,7 +38,7 @@ SECOND_CAPTURE_S = 0.5
 class Observer:
     """Watches one loop of its parent process until that process is gone."""
 
-    def __init__(self, shared: Shared, dump_fd: int, settings: dict[str, Any]) -> None:
+    def __init__(self, shared: Shared, dump_fd: int, bell_fd: int, settings: dict[str, Any]) -> None:
         self.shared, self.cells = shared, shared.cells
         self.pid = int(self.cells[mapping.PID])
         tid = int(self.cells[mapping.THREAD])
@@ -53,6 +53,7 @@ class Observer:
         self.table = RouteTable()
         self.rules = Rules()
         self.gaps = int(self.cells[mapping.GAPS])
+        self._bell_fd = bell_fd
         self._death = Death(self.pid, ticks)
 
     def watch(self) -> None:
@@ -77,6 +78,7 @@ class Observer:
     def _stall(self, start: float, now: float) -> None:
         episode = Episode(start, self.threshold_s)
         cpu = self.cells[mapping.CPU]
+        try_write(self._bell_fd, b"!")  # the sampler in the app looks too
         self.ledger.begin(start, cpu)
         self.ledger.step(now)
         self._capture(episode, now)
@@ -96,6 +98,7 @@ class Observer:
             if self._death.happened:
                 self._judge(episode, now, cpu)
                 self.story.killed(episode, now - start)
+                self.cells[mapping.STATE] = mapping.STOPPED  # all is said
                 return
             if not self._goes_on(start):
                 break
@@ -260,7 +263,7 @@ def warn(text: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run as the observer: the file numbers of the mapping and of the dump."""
+    """Run as the observer: the file numbers of the mapping, of the dump and of the bell."""
     # A terminal's Ctrl-C and a supervisor's SIGTERM to the whole group end the app; what it leaves is told then.
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE"):
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
@@ -268,7 +271,7 @@ def main(arguments: list[str]) -> None:
     settings = shared.verdict.read_new()
     if settings is None:
         sys.exit(1)
-    observer = Observer(shared, int(arguments[1]), settings)
+    observer = Observer(shared, int(arguments[1]), int(arguments[2]), settings)
     shared.cells[mapping.WATCHED_AT] = time.monotonic()
     shared.cells[mapping.WATCHING] = float(os.getpid())
     observer.watch()

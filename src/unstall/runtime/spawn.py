@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class Link:
         self._failures = 0
         self._next_try = 0.0
         self._started_at = 0.0
+        self._wake, self._wake_fd = select.poll(), -1
         self.number = 0
 
     @property
@@ -82,13 +84,17 @@ class Link:
             self._start(now)
 
     def _start(self, now: float) -> None:
+        self._no_wake()
         self.shared.cells[mapping.WATCHING] = 0.0
         self.shared.verdict.write(self.settings)
         self._started_at = now
+        self._wake_fd, bell = os.pipe()
+        self._wake.register(self._wake_fd, select.POLLIN)
+        files = (self._map_fd, self._dump_fd, bell)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _RUN, _ROOT, str(self._map_fd), str(self._dump_fd)],
-                pass_fds=(self._map_fd, self._dump_fd),
+                [sys.executable, "-I", "-S", "-c", _RUN, _ROOT, *map(str, files)],
+                pass_fds=files,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 # Out of the app's process group: what kills the group must not kill the witness.
@@ -98,6 +104,8 @@ class Link:
             self._process = None
             self._failures += 1
             self._next_try = now + BACK_OFF_S[min(self._failures - 1, len(BACK_OFF_S) - 1)]
+        finally:
+            os.close(bell)
 
     def register(self, number: int) -> None:
         """Make the capture signal harmless, then say so; not where somebody else uses it already."""
@@ -113,13 +121,16 @@ class Link:
         self.number = number
         self.shared.cells[mapping.SIGNAL] = float(number)
 
-    def still_ours(self) -> bool:
-        """False once the app has installed a handler of its own for the signal."""
-        return not self.number or signal.getsignal(self.number) is signal.SIG_DFL
+    def rest(self, seconds: float) -> None:
+        """Sleep until the observer sees a stall or dies, at most that long."""
+        if self._wake.poll(max(1.0, seconds * 1000)) and not os.read(self._wake_fd, 64):
+            self._no_wake()
 
-    def release(self) -> None:
-        """The signal is another's now, or the watch is over: never send it again."""
-        self.shared.cells[mapping.SIGNAL] = 0.0
+    def _no_wake(self) -> None:
+        if self._wake_fd >= 0:
+            self._wake.unregister(self._wake_fd)
+            os.close(self._wake_fd)
+            self._wake_fd = -1
 
     def wait_up(self, seconds: float) -> bool:
         """True once the observer watches; for tests and for the first stall."""

@@ -162,6 +162,9 @@ class Watch:
             return True
         self._count()
         self._chores(now)
+        if self.link.alive:
+            self.link.rest(1.0)  # the observer rings when a beat is overdue
+            return True
         rest = start + threshold_s - time.monotonic()
         if rest > 0:
             time.sleep(rest)
@@ -178,8 +181,6 @@ class Watch:
 
     def _chores(self, now: float) -> None:
         if self.settings.observer:
-            if not self.link.still_ours():
-                self.link.release()
             self.link.tend(now)
             if self.link.hopeless and not self._said_alone:
                 self._said_alone = True
