@@ -58,6 +58,7 @@ class Guilty:
     hops: tuple[Hop, ...]
     predicted: bool
     arms: str
+    blamed: bool
 
 
 def guilty_lines(
@@ -92,6 +93,7 @@ def _guilty(group: Sequence[tuple[str, Stall]], findings: Sequence[Finding]) -> 
         lines=tuple(_source(first)),
         hops=tuple(_chain_hops(chain) if chain else _stack_hops(first)),
         predicted=finding is not None,
+        blamed=first.blame == "code",
         arms=", ".join(sorted({words.shorten(words.visible(arm), 40) for arm, _ in group})),
     )
 
@@ -114,6 +116,8 @@ def _source(stall: Stall) -> list[SourceLine]:
         for number, line in enumerate(stall.source[:15], start=stall.source_line)
     ]
     blank = [line for line in lines if line.text.strip()]
+    while lines and not lines[-1].text.strip():
+        lines.pop()
     margin = min((len(line.text) - len(line.text.lstrip()) for line in blank), default=0)
     return [SourceLine(line.number, line.text[margin:], line.guilty) for line in lines]
 

@@ -59,7 +59,7 @@ class Moment:
 
 
 def moment_of(timeline: PodTimeline, blocking_s: float = 0.1) -> Moment | None:
-    """The moment of the longest stall at which most waited; without a stall, the one with most in flight.
+    """The moment at which most waited, in one of the longest stalls; without a stall, the one with most in flight.
 
     None where there was neither a stall nor a request.
     """
@@ -67,9 +67,7 @@ def moment_of(timeline: PodTimeline, blocking_s: float = 0.1) -> Moment | None:
     stalls = [s for s in timeline.stalls if s.duration_s >= blocking_s]
     if not stalls:
         return _free(requests) if requests else None
-    stall = max(stalls, key=lambda s: s.duration_s)
-    end = stall.started_at + stall.duration_s
-    at = _fullest(requests, stall.started_at, end)
+    stall, at = _worst(stalls, requests, timeline.probes)
     mine = owners(timeline.stalls, requests).get(timeline.stalls.index(stall))
     waiting = [r for i, r in enumerate(requests) if i != mine and r.due_at <= at < r.answered_at]
     # Bytes that came before the block were read and made callbacks; what came later is still in the kernel.
@@ -89,24 +87,40 @@ def moment_of(timeline: PodTimeline, blocking_s: float = 0.1) -> Moment | None:
 
 
 def _free(requests: Sequence[Request]) -> Moment:
-    at = _fullest(requests, requests[0].due_at, max(r.answered_at for r in requests))
+    spans = [(r.due_at, r.answered_at) for r in requests]
+    _, at = _fullest(spans, requests[0].due_at, max(r.answered_at for r in requests))
     there = [r for r in requests if r.due_at <= at < r.answered_at]
     answered = sum(r.answered_at <= at and not r.failed for r in requests)
     return Moment(at, None, 0.0, (), (), _crowds(there, at), answered, 0)
 
 
-def _fullest(requests: Sequence[Request], start: float, end: float) -> float:
-    """The last moment in an interval at which most requests were in flight."""
-    changes = sorted([(r.due_at, 1) for r in requests] + [(r.answered_at, -1) for r in requests])
-    now, best, at, before = 0, -1, start, start
-    for when, change in changes:
+def _worst(stalls: Sequence[Stall], requests: Sequence[Request], probes: Sequence[ProbeRecord]) -> tuple[Stall, float]:
+    """The stall, of those about as long as the longest, in which most waited; and the moment of it."""
+    longest_s = max(stall.duration_s for stall in stalls)
+    candidates = [stall for stall in stalls if stall.duration_s >= 0.8 * longest_s][:50]
+    spans = [(r.due_at, r.answered_at) for r in requests] + [(p.started_at, p.ended_at) for p in probes]
+    best = max(
+        ((*_fullest(spans, s.started_at, s.started_at + s.duration_s), s) for s in candidates),
+        key=lambda found: (found[0], found[2].duration_s),
+    )
+    return best[2], best[1]
+
+
+def _fullest(spans: Sequence[tuple[float, float]], start: float, end: float) -> tuple[int, float]:
+    """How many of the spans overlapped at most within an interval, and the last moment of it.
+
+    Stretches shorter than a fiftieth of the interval are passed over: two clocks' jitter, not a queue.
+    """
+    changes = sorted([(a, 1) for a, _ in spans] + [(b, -1) for _, b in spans])
+    now, best, at, before = 0, -1, (start + end) / 2, start
+    for when, change in [*changes, (end, 0)]:
         # Between two changes nothing moves, so the middle of the stretch stands for all of it.
         low, high = max(before, start), min(when, end)
-        if high - low > 1e-6 and now >= best:
+        if high - low > (end - start) / 50 and now >= best:
             best, at = now, (low + high) / 2
         now += change
-        before = when
-    return at if best >= 0 else (start + end) / 2
+        before = max(before, when)
+    return best, at
 
 
 def _crowds(requests: Sequence[Request], at: float) -> tuple[Crowd, ...]:

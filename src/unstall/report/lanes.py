@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unstall import units
 from unstall.model import Phase, PodTimeline, ProbeType
-from unstall.report.packing import Bar, Packed, pack
+from unstall.report.packing import Packed, pack
 from unstall.report.scale import Scale, clean, scale_for, ticks
 
 LABEL = 12
@@ -118,7 +118,7 @@ def _requests(packed: Packed, timeline: PodTimeline, scale: Scale, columns: int,
     if not packed.rows:
         return [("requests", "none")]
     if packed.rows > MOST_ROWS:
-        return _density(packed.bars, timeline, scale, columns, marks)
+        return _density(timeline, scale, columns, marks)
     rows = [[" "] * columns for _ in range(packed.rows)]
     for bar in packed.bars:
         first, last = _column(bar.from_s, scale, columns), _column(bar.to_s, scale, columns)
@@ -131,21 +131,19 @@ def _requests(packed: Packed, timeline: PodTimeline, scale: Scale, columns: int,
     return [(labels[i] if i < 2 else "", "".join(row)) for i, row in enumerate(rows)]
 
 
-def _density(
-    bars: Iterable[Bar], timeline: PodTimeline, scale: Scale, columns: int, marks: Marks
-) -> list[tuple[str, str]]:
+def _density(timeline: PodTimeline, scale: Scale, columns: int, marks: Marks) -> list[tuple[str, str]]:
     """Too many for a row each: how many were in flight at most, two lines high, and where some failed."""
-    ended = [0] * (columns + 1)
+    changes = [0] * (columns + 1)
     failed = [" "] * columns
-    for bar in bars:
-        first, last = _column(bar.from_s, scale, columns), _column(bar.to_s, scale, columns)
-        ended[first] += 1
-        ended[last + 1] -= 1
-        if bar.status == "failed":
+    for request in timeline.requests:
+        first, last = (_column(at, scale, columns) for at in (request.due_at, request.answered_at))
+        changes[first] += 1
+        changes[last + 1] -= 1
+        if request.failed:
             failed[last] = marks.missed
     flying, now = [], 0
     for c in range(columns):
-        now += ended[c]
+        now += changes[c]
         flying.append(now)
     most = max(flying)
     steps = len(marks.levels) - 1

@@ -29,7 +29,11 @@
   }
 
   function tick(s, step) {
-    if (step < 1) return `${number(+(s * 1000).toFixed(Math.max(0, -Math.floor(Math.log10(step) + 3))))} ms`;
+    if (step < 1) {
+      const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+      const rounded = +s.toFixed(digits);
+      return rounded >= 1 || !rounded ? `${rounded} s` : `${+(s * 1000).toFixed(Math.max(0, digits - 3))} ms`;
+    }
     const whole = Math.round(s);
     if (whole < 60 || (whole < 120 && step < 10)) return `${whole} s`;
     const parts = [[Math.floor(whole / 3600), "h"], [Math.floor((whole % 3600) / 60), "min"], [whole % 60, "s"]];

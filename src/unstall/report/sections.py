@@ -81,6 +81,7 @@ class Section:
     timeline: str
     legend: tuple[tuple[str, str], ...]
     shown: tuple[Shown, ...]
+    moments: tuple[Shown, ...]
     guilty: tuple[Guilty, ...]
     diff: tuple[tuple[str, str], ...]
     folded: tuple[tuple[str, str], ...]
@@ -94,10 +95,9 @@ def section(experiment: Experiment, number: int, room: int) -> tuple[Section, in
     ident = f"experiment-{number}"
     chosen = [words.representative(trials) for _, trials in _by_arm(experiment)]
     cleaned = [Trial(t.arm, t.index, clean(t.timeline)[0], t.story) for t in chosen]
-    about = {arm.name: arm.about for arm in experiment.arms}
-    strips = [Strip(t.arm, t.timeline, about.get(t.arm, "")) for t in chosen]
     folded, not_drawn = _folded(experiment, chosen, ident, room)
     stalls = [(t.arm, stall) for t in cleaned for stall in t.timeline.stalls]
+    shown = tuple(_shown(trial, experiment) for trial in cleaned)
     made = Section(
         ident=ident,
         name=experiment.name,
@@ -109,9 +109,10 @@ def section(experiment: Experiment, number: int, room: int) -> tuple[Section, in
         arms=tuple(words.visible(arm.name) for arm in experiment.arms),
         rows=tuple(_row(row) for row in experiment.table),
         compared=any(row.difference for row in experiment.table),
-        timeline=timeline_svg(strips, f"timeline-{number}") if strips else "",
+        timeline=drawing(experiment, f"timeline-{number}"),
         legend=_legend(cleaned),
-        shown=tuple(_shown(trial, experiment) for trial in cleaned),
+        shown=shown,
+        moments=_telling(shown),
         guilty=tuple(guilty_lines(stalls, experiment.findings)),
         diff=tuple(_diff(experiment.diff)),
         folded=tuple(folded),
@@ -120,6 +121,13 @@ def section(experiment: Experiment, number: int, room: int) -> tuple[Section, in
         notes=tuple(words.visible(note) for note in experiment.notes),
     )
     return made, room - sum(len(svg) for _, svg in folded)
+
+
+def drawing(experiment: Experiment, ident: str) -> str:
+    """The shown trials of all arms on one axis; empty where there is no trial."""
+    about = {arm.name: arm.about for arm in experiment.arms}
+    chosen = [words.representative(trials) for _, trials in _by_arm(experiment)]
+    return timeline_svg([Strip(t.arm, t.timeline, about.get(t.arm, "")) for t in chosen], ident) if chosen else ""
 
 
 def _by_arm(experiment: Experiment) -> list[tuple[str, list[Trial]]]:
@@ -179,6 +187,14 @@ def _shown(trial: Trial, experiment: Experiment) -> Shown:
         events=events_of(trial.timeline),
         moment=moment_of(trial.timeline),
     )
+
+
+def _telling(shown: Sequence[Shown]) -> tuple[Shown, ...]:
+    """The arms whose moment is drawn: the one in which most waited, and the first whose loop was free."""
+    held = [one for one in shown if one.moment and one.moment.stall]
+    free = [one for one in shown if one.moment and not one.moment.stall]
+    worst = max(held, key=lambda one: one.moment.waiting if one.moment else 0, default=None)
+    return tuple(one for one in shown if one is worst or one in free[:1])
 
 
 def _story_rows(trial: Trial) -> list[StoryRow]:

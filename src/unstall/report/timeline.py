@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from unstall import units
-from unstall.model import PodTimeline, ProbeRecord, ProbeType, Stall
+from unstall.model import PodTimeline, ProbeRecord, ProbeType
 from unstall.report import strokes, words
 from unstall.report.packing import pack
 from unstall.report.scale import Scale, clean, scale_for, ticks
@@ -117,7 +117,7 @@ def _lanes(timeline: PodTimeline, scale: Scale, y: float) -> list[tuple[str, str
         if probes:
             lanes.append((label, _probes(probes, scale, y + 8), 17.0))
             y += 17
-    lanes.append(("event loop", _loop(timeline.stalls, scale, y), 23.0))
+    lanes.append(("event loop", _loop(timeline, scale, y), 23.0))
     y += 23
     body, height = _requests(timeline, scale, y)
     lanes.append(("requests", body, max(height, 28.0)))
@@ -151,10 +151,10 @@ def _probes(probes: Sequence[ProbeRecord], scale: Scale, y: float) -> str:
     return stretched(scale, waits + dots, y) + crosses
 
 
-def _loop(stalls: Sequence[Stall], scale: Scale, y: float) -> str:
+def _loop(timeline: PodTimeline, scale: Scale, y: float) -> str:
+    stalls = timeline.stalls
     spans = [(s.started_at, s.started_at + s.duration_s, 0) for s in stalls]
-    track = f'<rect class="track" x="{X0}" y="{y + 1:g}" width="{WIDTH}" height="15"/>'
-    inner = path("stall", bars_d(spans, scale))
+    inner = path("track", bars_d([(0.0, timeline.duration_s, 0)], scale)) + path("stall", bars_d(spans, scale))
     hairlines = stretched(scale, path("hair wait", ticks_d(spans, scale)), y + 1, 15)
     gap = path("gap", "".join(f"M{scale.units(s.started_at)} 0v1" for s in stalls[1:MOST_LABELS]))
     labels = []
@@ -164,7 +164,7 @@ def _loop(stalls: Sequence[Stall], scale: Scale, y: float) -> str:
         span = f' data-a="{stall.started_at:.3f}" data-b="{stall.started_at + stall.duration_s:.3f}"'
         hidden = "" if room >= strokes.width_of(words_) + 10 else ' visibility="hidden"'
         labels.append(text(round(x_of(stall.started_at, scale) + 6, 1), y + 12.5, words_, "in", span + hidden))
-    return track + stretched(scale, inner, y + 8.5) + hairlines + stretched(scale, gap, y + 1, 15) + "".join(labels)
+    return stretched(scale, inner, y + 8.5) + hairlines + stretched(scale, gap, y + 1, 15) + "".join(labels)
 
 
 def _requests(timeline: PodTimeline, scale: Scale, y: float) -> tuple[str, float]:
@@ -173,10 +173,14 @@ def _requests(timeline: PodTimeline, scale: Scale, y: float) -> tuple[str, float
     if not packed.rows:
         return text(X0 + 6, y + 13, "no requests", "muted"), 20.0
     pitch = min(8.0, TALLEST_REQUESTS / packed.rows)
+    dense = " dense" if pitch < 2.2 else " tight" if pitch < 3.5 else ""
+    # Rows of about a pixel would fade into the ground; they are drawn a little thicker than they are apart.
+    thick = max(1.05, 1.6 / pitch) if dense == " dense" else 0.0
     inner, hairlines = "", ""
     for status in ("served", "waiting", "failed"):
         spans = [(bar.from_s, bar.to_s, bar.row) for bar in packed.bars if bar.status == status]
-        inner += path(f"req {status}", bars_d(spans, scale))
+        drawn = path(f"req {status}{dense}", bars_d(spans, scale))
+        inner += drawn.replace("<path", f'<path style="stroke-width:{thick:.2f}"', 1) if thick else drawn
         hairlines += path(f"hair {status}", ticks_d(spans, scale))
     ends = [(bar.to_s, y + (bar.row + 0.5) * pitch) for bar in packed.bars if bar.status == "failed"]
     crosses = path("cross", strokes.crosses_d(ends[:500], scale, 2.4)) if pitch >= 5 else ""
@@ -193,7 +197,11 @@ class Outage:
 
     def words(self) -> str:
         """What is written above it."""
-        return f"restart, {units.seconds(self.to_s - self.from_s)} down" if self.to_s else "killed, not back in time"
+        return (
+            f"restart, runs again after {units.seconds(self.to_s - self.from_s)}"
+            if self.to_s
+            else "killed, not running again"
+        )
 
 
 def outages_of(timeline: PodTimeline) -> list[Outage]:
