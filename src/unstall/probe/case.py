@@ -207,6 +207,9 @@ def _with_kill(case: Case, normal_events: int) -> Case:
     silent = _killed_without_restart(case)
     if silent:
         return replace(case, kill=silent, killer=ProbeType.LIVENESS, exact=True)
+    implied = _implied(case)
+    if implied is not None:
+        return replace(case, kill=kill, killer=implied)
     if kill is not None and not shows:
         # The kubelet's budget of events was used up, or they have expired: the newest kill known is an older one.
         return replace(case, kill=kill, killer=probe_that_killed(kill))
@@ -221,6 +224,21 @@ def _would_show(case: Case, normal_events: int) -> bool:
     after = (event for event in case.events if event.reason in ("Started", "Created", "BackOff"))
     # Something older must be left too, or the kill may just have expired before what followed it.
     return any(e.last_at >= finish - 1 for e in after) and any(e.last_at <= finish + 1 for e in case.events)
+
+
+def _implied(case: Case) -> ProbeType | None:
+    """The probe that failed often enough within the ended instance to have killed it, without a kill on record."""
+    end = case.end
+    if end is None or end.exit_code not in (0, 137, 143) or end.started_at is None or end.finished_at is None:
+        return None
+    for type in (ProbeType.STARTUP, ProbeType.LIVENESS):
+        probe = case.probe(type)
+        if probe is None:
+            continue
+        inside = [one for one in case.of(type) if end.started_at - 1 <= one.last_at <= end.finished_at + 1]
+        if sum(one.count for one in inside) >= probe.failure_threshold:
+            return type
+    return None
 
 
 def _killed_without_restart(case: Case) -> Event | None:

@@ -65,7 +65,7 @@ def failed_probe(case: Case, snapshot: Snapshot) -> Opinion | None:
     if not case.exact and opinion.confidence == CERTAIN:
         opinion = Opinion(opinion.cause, LIKELY, opinion.evidence, opinion.candidates, next=opinion.next)
     now = "the kill is going on: the container is in its grace period" if case.killing else ""
-    stale = "" if case.exact else "this last end has no kill on record: the kubelet drops events beyond its budget"
+    stale = "" if case.exact else "this end has no kill on record: the kubelet drops events beyond its budget"
     return Opinion(opinion.cause, opinion.confidence, (), opinion.candidates, opinion.also, opinion.next).because(
         ended(case), killed(case), now, stale, *_misses(case), *opinion.evidence
     )
@@ -222,7 +222,21 @@ def sigkilled(case: Case, snapshot: Snapshot) -> Opinion | None:
         elif log.shutting_down or answers < expected:
             short = f"log: {answers} probe answers where a free loop gives at least {expected}"
             opinion = silence.judge(case).because(short if answers < expected else "")
+    opinion = opinion or _out_of_patience(case)
     return _said(opinion or unknown((*silence.candidates(case), "slow-start", "oom")), (ended(case),))
+
+
+def _out_of_patience(case: Case) -> Opinion | None:
+    """It lived just as long as the startup probe and the grace allow, and its log never came to listening."""
+    probe, life = case.probe(ProbeType.STARTUP), case.life_s
+    if probe is None or life is None or case.log is None or case.log.started or case.container.started:
+        return None
+    grace = probe.grace_s if probe.grace_s is not None else case.pod.grace_s
+    budget = probe.initial_delay_s + probe.failure_threshold * probe.period_s + max(grace, 2)
+    if not budget - probe.period_s - 1 <= life <= budget + probe.period_s + probe.timeout_s + 1:
+        return None
+    text = f"it lived {life:.0f} s: its startup probe and grace allow about {budget} s, and it never listened"
+    return Opinion("slow-start", LIKELY, (text,))
 
 
 def _said(opinion: Opinion, texts: tuple[str, ...]) -> Opinion:

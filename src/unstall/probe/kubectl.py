@@ -17,6 +17,8 @@ from unstall.probe.cluster import Pod, Snapshot
 
 T = TypeVar("T")
 LOG_LINES = 2000
+EXTRA_S = 10
+"""What a kubectl process gets beyond two requests, for logging in and for many chunks."""
 LOGS_AT_MOST = 60
 """How many logs are read in one look; the containers that ended last come first."""
 
@@ -28,7 +30,7 @@ class KubectlFailed(BadInput):
 @dataclass(frozen=True, slots=True)
 class Kubectl:
     """How to call kubectl: ``namespace`` None means the context's own, ``everywhere`` means ``-A``.
-    ``timeout_s`` bounds each request to the API server; the process itself gets twice that and 10 s."""
+    ``timeout_s`` bounds each request to the API server; the process itself gets twice that and `EXTRA_S`."""
 
     context: str | None = None
     namespace: str | None = None
@@ -58,12 +60,12 @@ class Kubectl:
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                timeout=self.timeout_s * 2 + 10,
+                timeout=self.timeout_s * 2 + EXTRA_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             raise KubectlFailed(
-                f"kubectl {words[0]} gave no answer within {self.timeout_s * 2 + 10} s",
+                f"kubectl {words[0]} gave no answer within {self.timeout_s * 2 + EXTRA_S} s",
                 "check the cluster's address and your login, or allow more with --timeout",
             ) from None
         except OSError as error:
@@ -144,6 +146,11 @@ FAILURES: tuple[tuple[str, str, str], ...] = (
         "there is no namespace {a} in this cluster",
         "change -n, or the cluster with --context",
     ),
+    (
+        r"previous terminated container \"(?P<a>[^\"]+)\"",
+        "the container {a} has no instance before this one",
+        "read the running one: kubectl logs without --previous",
+    ),
     (r"\(NotFound\): (?P<a>.+)", "not found: {a}", "check the name, -n and --context"),
     (
         r"(Unauthorized|must be logged in to the server|provided credentials)",
@@ -220,7 +227,7 @@ def explain(stderr: str, asked: Kubectl) -> KubectlFailed:
         if found:
             words = {name: "" for name in "abcd"} | {k: v or "" for k, v in found.groupdict().items()}
             return KubectlFailed(message.format(**words).strip(), hint.format(**words))
-    first = lines[0].removeprefix("error: ") if lines else "it said nothing"
+    first = re.sub(r"^(?:error: |Error from server:? ?)", "", lines[0]) if lines else "it said nothing"
     return KubectlFailed(f"kubectl failed: {first}", "try the same with: kubectl get pods -o json")
 
 
@@ -293,7 +300,7 @@ def _log(kubectl: Kubectl, refused: list[str], namespace: str, pod: str, contain
     try:
         return kubectl.run("logs", pod, *which, *where)
     except KubectlFailed as failed:
-        if "previous terminated container" not in failed.message:
+        if "no instance before this one" not in failed.message:
             refused.append(failed.message)
         return None
 

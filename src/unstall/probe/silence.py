@@ -145,10 +145,9 @@ def _by_listener(case: Case) -> Opinion | None:
     """A listener that still took connections long after SIGTERM: the loop had not handled it."""
     if case.limited or case.kill is None:
         return None
-    finish = case.end.finished_at if case.end and case.end.exit_code == 137 and not case.killing else None
-    resets = [m for m in case.misses if m.answer is Answer.RESET and finish and abs(m.last_at - finish) <= 1]
+    resets = [one for one in case.misses if one.answer is Answer.RESET and _at_a_kill(case, one.last_at)]
     if resets and case.exact:
-        text = f"a {resets[-1].type} probe was cut off by the SIGKILL: the port was still open, SIGTERM never handled"
+        text = f"a {resets[-1].type} probe was cut off by SIGKILL: the port was still open, SIGTERM never handled"
         return Opinion("loop-blocked", LIKELY, (text,))
     readiness = case.probe(ProbeType.READINESS)
     patience = readiness.timeout_s if readiness else 1
@@ -157,3 +156,13 @@ def _by_listener(case: Case) -> Opinion | None:
         text = "the readiness probe still hung after SIGTERM: the port was open, so SIGTERM was not handled"
         return Opinion("loop-blocked", LIKELY, (text,))
     return None
+
+
+def _at_a_kill(case: Case, at: float) -> bool:
+    """Whether a SIGKILL after the grace may have fallen on this second."""
+    if case.kill is None or case.end is None or case.end.exit_code != 137 or case.end.finished_at is None:
+        return False
+    probe = case.probe(case.killer or ProbeType.LIVENESS)
+    grace = probe.grace_s if probe is not None and probe.grace_s is not None else case.pod.grace_s
+    first = case.kill.first_at + max(grace, 2) - 1
+    return not case.killing and first <= at <= case.end.finished_at + 1
