@@ -84,6 +84,8 @@ def measure(m: Measure) -> str:
     """
     if m.value is None:
         return "-"
+    if not math.isfinite(m.value):
+        return seconds(m.value)
     match m.unit:
         case "s":
             return seconds(m.value)
