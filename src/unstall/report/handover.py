@@ -66,7 +66,7 @@ def moment_of(timeline: PodTimeline, blocking_s: float = 0.1) -> Moment | None:
     requests = sorted(timeline.requests, key=lambda r: (r.due_at, r.answered_at))
     stalls = [s for s in timeline.stalls if s.duration_s >= blocking_s]
     if not stalls:
-        return _free(requests) if requests else None
+        return _free(requests)
     stall, at = _worst(stalls, requests, timeline.probes)
     mine = owners(timeline.stalls, requests).get(timeline.stalls.index(stall))
     waiting = [r for i, r in enumerate(requests) if i != mine and r.due_at <= at < r.answered_at]
@@ -86,9 +86,13 @@ def moment_of(timeline: PodTimeline, blocking_s: float = 0.1) -> Moment | None:
     )
 
 
-def _free(requests: Sequence[Request]) -> Moment:
-    spans = [(r.due_at, r.answered_at) for r in requests]
-    _, at = _fullest(spans, requests[0].due_at, max(r.answered_at for r in requests))
+def _free(requests: Sequence[Request]) -> Moment | None:
+    if not requests:
+        return None
+    spans = [(r.due_at, r.answered_at) for r in requests if not r.failed]
+    most, at = _fullest(spans, requests[0].due_at, max(r.answered_at for r in requests))
+    if most <= 0:
+        return None
     there = [r for r in requests if r.due_at <= at < r.answered_at]
     answered = sum(r.answered_at <= at and not r.failed for r in requests)
     return Moment(at, None, 0.0, (), (), _crowds(there, at), answered, 0)
@@ -100,23 +104,23 @@ def _worst(stalls: Sequence[Stall], requests: Sequence[Request], probes: Sequenc
     candidates = [stall for stall in stalls if stall.duration_s >= 0.8 * longest_s][:50]
     spans = [(r.due_at, r.answered_at) for r in requests] + [(p.started_at, p.ended_at) for p in probes]
     best = max(
-        ((*_fullest(spans, s.started_at, s.started_at + s.duration_s), s) for s in candidates),
+        ((*_fullest(spans, s.started_at, s.started_at + s.duration_s, s.duration_s / 50), s) for s in candidates),
         key=lambda found: (found[0], found[2].duration_s),
     )
     return best[2], best[1]
 
 
-def _fullest(spans: Sequence[tuple[float, float]], start: float, end: float) -> tuple[int, float]:
+def _fullest(spans: Sequence[tuple[float, float]], start: float, end: float, least_s: float = 0.0) -> tuple[int, float]:
     """How many of the spans overlapped at most within an interval, and the last moment of it.
 
-    Stretches shorter than a fiftieth of the interval are passed over: two clocks' jitter, not a queue.
+    Stretches shorter than ``least_s`` are passed over: two clocks' jitter, not a queue.
     """
     changes = sorted([(a, 1) for a, _ in spans] + [(b, -1) for _, b in spans])
     now, best, at, before = 0, -1, (start + end) / 2, start
     for when, change in [*changes, (end, 0)]:
         # Between two changes nothing moves, so the middle of the stretch stands for all of it.
         low, high = max(before, start), min(when, end)
-        if high - low > (end - start) / 50 and now >= best:
+        if high - low > least_s and now >= best:
             best, at = now, (low + high) / 2
         now += change
         before = max(before, when)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -169,7 +170,8 @@ def _row(row: TableRow) -> Row:
 def _cell(measure: Measure) -> Cell:
     """The figure, and the interval where it says more than the figure."""
     figure = units.measure(measure)
-    interval = units.interval(measure) if measure.low != measure.high else ""
+    bounds = [bound for bound in (measure.low, measure.high) if bound is not None and math.isfinite(bound)]
+    interval = units.interval(measure) if len(set(bounds)) == 2 else ""
     return Cell(figure, interval)
 
 

@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from unstall import units
-from unstall.model import PodTimeline, ProbeRecord, ProbeType
+from unstall.model import PodTimeline, ProbeRecord, ProbeType, Stall
 from unstall.report import strokes, words
 from unstall.report.packing import pack
 from unstall.report.scale import Scale, clean, scale_for, ticks
@@ -16,7 +17,7 @@ from unstall.report.strokes import WIDTH, X0, bars_d, path, stretched, text, tic
 
 LABELS_X = X0 - 10
 TOTAL_WIDTH = X0 + WIDTH + 16
-TALLEST_REQUESTS = 116.0
+TALLEST_REQUESTS = 168.0
 MOST_LABELS = 500
 LANE_OF = {
     ProbeType.STARTUP: "startup",
@@ -79,7 +80,7 @@ def _strip(strip: Strip, timeline: PodTimeline, dropped: int, scale: Scale, y: f
     y += 28
     outages = outages_of(timeline)
     if outages:
-        lanes.append(_outage_labels(outages, scale, y + 9))
+        lanes.append(_outage_labels(outages, timeline.restarts, scale, y + 9))
         y += 14
     for label, body, height in _lanes(timeline, scale, y):
         named.append(text(LABELS_X, y + min(height, 16) / 2 + 4, label, "lane"))
@@ -147,7 +148,8 @@ def _probes(probes: Sequence[ProbeRecord], scale: Scale, y: float) -> str:
     missed = [p for p in probes if p.outcome == "failure"]
     waits = path("asked", bars_d([(p.started_at, p.ended_at, 0) for p in missed], scale))
     dots = path("dot", strokes.dots_d(ok, scale)) + path("dot odd", strokes.dots_d(odd, scale))
-    crosses = path("cross", strokes.crosses_d([(p.ended_at, y) for p in missed], scale))
+    arm = min(3.2, max(1.2, WIDTH / (2.5 * len(missed) + 1)))
+    crosses = path("cross", strokes.crosses_d([(p.ended_at, y) for p in missed], scale, round(arm, 1)))
     return stretched(scale, waits + dots, y) + crosses
 
 
@@ -156,7 +158,7 @@ def _loop(timeline: PodTimeline, scale: Scale, y: float) -> str:
     spans = [(s.started_at, s.started_at + s.duration_s, 0) for s in stalls]
     inner = path("track", bars_d([(0.0, timeline.duration_s, 0)], scale)) + path("stall", bars_d(spans, scale))
     hairlines = stretched(scale, path("hair wait", ticks_d(spans, scale)), y + 1, 15)
-    gap = path("gap", "".join(f"M{scale.units(s.started_at)} 0v1" for s in stalls[1:MOST_LABELS]))
+    gap = path("gap", "".join(f"M{scale.units(at)} 0v1" for at in _seams(stalls, scale)))
     labels = []
     for stall in sorted(stalls, key=lambda s: -s.duration_s)[:MOST_LABELS]:
         words_ = units.seconds(stall.duration_s)
@@ -167,13 +169,24 @@ def _loop(timeline: PodTimeline, scale: Scale, y: float) -> str:
     return stretched(scale, inner, y + 8.5) + hairlines + stretched(scale, gap, y + 1, 15) + "".join(labels)
 
 
+def _seams(stalls: Sequence[Stall], scale: Scale) -> list[float]:
+    """Where a stall begins right after another: without a seam the two would look like one."""
+    ordered = sorted(stalls, key=lambda s: s.started_at)
+    pixel_s = scale.end_s / WIDTH
+    return [
+        after.started_at
+        for before, after in pairwise(ordered)
+        if after.started_at - before.started_at - before.duration_s < pixel_s and after.duration_s > 4 * pixel_s
+    ]
+
+
 def _requests(timeline: PodTimeline, scale: Scale, y: float) -> tuple[str, float]:
     finest_s = 1.2 * scale.end_s / WIDTH
     packed = pack(timeline, finest_s)
     if not packed.rows:
         return text(X0 + 6, y + 13, "no requests", "muted"), 20.0
     pitch = min(8.0, TALLEST_REQUESTS / packed.rows)
-    dense = " dense" if pitch < 2.2 else " tight" if pitch < 3.5 else ""
+    dense = " dense" if pitch < 2.0 else " tight" if pitch < 3.5 else ""
     # Rows of about a pixel would fade into the ground; they are drawn a little thicker than they are apart.
     thick = max(1.05, 1.6 / pitch) if dense == " dense" else 0.0
     inner, hairlines = "", ""
@@ -190,13 +203,16 @@ def _requests(timeline: PodTimeline, scale: Scale, y: float) -> tuple[str, float
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A restart: when the container stopped running, and when the next one ran (None: not before the end)."""
+    """The end of a container: ``ran`` where it had run, ``to_s`` when another one did (None: not before the end)."""
 
     from_s: float
     to_s: float | None
+    ran: bool
 
     def words(self) -> str:
         """What is written above it."""
+        if not self.ran:
+            return "start failed"
         return (
             f"restart, runs again after {units.seconds(self.to_s - self.from_s)}"
             if self.to_s
@@ -216,17 +232,17 @@ def outages_of(timeline: PodTimeline) -> list[Outage]:
                 runs.setdefault(phase.instance, phase.from_s)
             stops.setdefault(phase.instance - 1, phase.from_s) if phase.instance else None
     return [
-        Outage(at, next((runs[i] for i in sorted(runs) if i > instance), None))
+        Outage(at, next((runs[i] for i in sorted(runs) if i > instance), None), instance in runs)
         for instance, at in sorted(stops.items())
     ]
 
 
-def _outage_labels(outages: Sequence[Outage], scale: Scale, y: float) -> str:
+def _outage_labels(outages: Sequence[Outage], restarts: int, scale: Scale, y: float) -> str:
     """Labels that do not overlap: where there is no room for all, one says how many there are."""
     crowded = sum(strokes.width_of(outage.words()) + 12 for outage in outages) > WIDTH
     parts, free_from = [], X0 - 4.0
     if crowded:
-        parts.append(text(X0, y, f"{units.plural(len(outages), 'restart')}; zoom in for each", "ev all"))
+        parts.append(text(X0, y, f"{units.plural(restarts, 'restart')}; zoom in for each", "ev all"))
     for outage in outages[:MOST_LABELS]:
         label = outage.words()
         wide = strokes.width_of(label)
