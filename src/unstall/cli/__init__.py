@@ -13,6 +13,7 @@ from unstall.errors import UnstallError
 
 # command -> (module under unstall.cli, one line for --help). A command is `command` in its module.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("check", "Find the blocking calls in your source, with the chain that leads to each."),
     "lab": ("lab", "Prove it: run experiments on real servers under real probes."),
     "pods": ("pods", "Say why the pods of a cluster were restarted."),
     "run": ("run", "Start a server as it is, watched: every stall named while it lasts."),

@@ -89,7 +89,9 @@ class Annotations:
             elif name in TRANSPARENT:
                 found.append(self.instance(act, arguments[0], depth + 1))
             elif name in ("type", "Type"):
-                found.append(tuple(("C", v[1], v[2]) for v in self.instance(act, arguments[0], depth + 1) if v[0] == "I"))
+                found.append(
+                    tuple(("C", v[1], v[2]) for v in self.instance(act, arguments[0], depth + 1) if v[0] == "I")
+                )
             elif name in MAPPINGS:
                 found.append((("X", self.instance(act, arguments[-1], depth + 1)),))
             elif name in CONTAINERS:

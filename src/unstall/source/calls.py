@@ -208,7 +208,9 @@ class Linker:
                 continue
             for inner in self.r.classes.bound(found[0], found[1], me, me):
                 if inner[0] == "F":
-                    target = self.r.results.activation_of(inner, positional if name != "__post_init__" else (), keywords)
+                    target = self.r.results.activation_of(
+                        inner, positional if name != "__post_init__" else (), keywords
+                    )
                     self._edge(effect, target, "call", inferred)
         if self.r.classes.find(key, "__init__") is None:
             for base in self.r.classes.order(key)[1]:

@@ -131,7 +131,10 @@ def to_plain(facts: FileFacts) -> tuple[Any, ...]:
     """Facts as bare tuples, for ``marshal``."""
     return (
         facts.exprs,
-        tuple((*f[:6], tuple(map(tuple, f.params)), f[7], f[8], tuple(map(tuple, f.effects)), *f[10:]) for f in facts.functions),
+        tuple(
+            (*f[:6], tuple(map(tuple, f.params)), f[7], f[8], tuple(map(tuple, f.effects)), *f[10:])
+            for f in facts.functions
+        ),
         tuple(map(tuple, facts.classes)),
         tuple(map(tuple, facts.calls)),
         *facts[4:],
@@ -145,7 +148,14 @@ def from_plain(plain: tuple[Any, ...]) -> FileFacts:
     return FileFacts(
         exprs,
         tuple(
-            FunctionFacts(*f[:6], tuple([make(Param, p) for p in f[6]]), f[7], f[8], tuple([make(Effect, e) for e in f[9]]), *f[10:])
+            FunctionFacts(
+                *f[:6],
+                tuple([make(Param, p) for p in f[6]]),
+                f[7],
+                f[8],
+                tuple([make(Effect, e) for e in f[9]]),
+                *f[10:],
+            )
             for f in functions
         ),
         tuple([make(ClassFacts, c) for c in classes]),

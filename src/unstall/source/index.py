@@ -54,7 +54,10 @@ class Index:
     def properties(self) -> frozenset[str]:
         """Every name that is a property somewhere."""
         return frozenset(
-            func.name for n in range(len(self.project.paths)) for func in self.project.facts(n).functions if func.flags & f.PROPERTY
+            func.name
+            for n in range(len(self.project.paths))
+            for func in self.project.facts(n).functions
+            if func.flags & f.PROPERTY
         )
 
     @cached_property

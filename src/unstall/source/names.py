@@ -80,7 +80,9 @@ class Resolver:
         func = self.project.facts(file).functions[function]
         if func.owner >= 0:
             return self.activation(file, function, me)
-        return self.activation(file, function, None, self.method_activation(file, func.parent, me) if func.parent > 0 else None)
+        return self.activation(
+            file, function, None, self.method_activation(file, func.parent, me) if func.parent > 0 else None
+        )
 
     def entry(self, file: int, function: int) -> Activation:
         """A function as the framework calls it: nothing is known of its arguments but what it declares."""
@@ -275,7 +277,9 @@ class Resolver:
         if value[0] == "O":
             return (self.outside(value[1] + "[]"),)
         if value[0] == "I":
-            return union((), *[self.result(m, ((),), ()) for m in self.classes.instance_attribute(value, "__getitem__")])
+            return union(
+                (), *[self.result(m, ((),), ()) for m in self.classes.instance_attribute(value, "__getitem__")]
+            )
         return (value,) if value[0] == "C" else ()
 
     def on_function(self, act: Activation, entry: f.Expr) -> Values:

@@ -48,7 +48,9 @@ def is_test(path: str) -> bool:
     """True for files that only a test-suite runs."""
     *folders, name = path.split("/")
     return (
-        name.startswith("test_") or name.endswith(("_test.py", "_tests.py")) or name in ("conftest.py", "noxfile.py")
+        name.startswith("test_")
+        or name.endswith(("_test.py", "_tests.py"))
+        or name in ("conftest.py", "noxfile.py")
         or not TEST_DIRS.isdisjoint(folders)
     )
 
@@ -56,7 +58,10 @@ def is_test(path: str) -> bool:
 def _matches(path: str, patterns: tuple[str, ...]) -> bool:
     name = path.rpartition("/")[2]
     return any(
-        fnmatch.fnmatch(path, p) or fnmatch.fnmatch(name, p) or path == p.rstrip("/") or path.startswith(p.rstrip("/") + "/")
+        fnmatch.fnmatch(path, p)
+        or fnmatch.fnmatch(name, p)
+        or path == p.rstrip("/")
+        or path.startswith(p.rstrip("/") + "/")
         for p in patterns
     )
 

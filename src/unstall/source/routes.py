@@ -37,8 +37,21 @@ _REGISTER = {
     "Depends": ("dependency", 0),
     "Security": ("dependency", 0),
 }
-_FRAMEWORKS = ("fastapi", "starlette", "litestar", "aiohttp", "sanic", "quart", "blacksheep", "django", "robyn", "falcon")
-_KIND_ORDER = "endpoint websocket dependency middleware exception-handler background lifespan task callback coroutine".split()
+_FRAMEWORKS = (
+    "fastapi",
+    "starlette",
+    "litestar",
+    "aiohttp",
+    "sanic",
+    "quart",
+    "blacksheep",
+    "django",
+    "robyn",
+    "falcon",
+)
+_KIND_ORDER = (
+    "endpoint websocket dependency middleware exception-handler background lifespan task callback coroutine".split()
+)
 ROUTED = frozenset("endpoint websocket dependency middleware exception-handler background lifespan".split())
 
 
@@ -89,7 +102,12 @@ class Entrances:
             call = scope.facts.calls[entry[1]] if entry[0] == "c" else None
             target = scope.facts.exprs[call.func] if call is not None and call.func >= 0 else entry
             if target[0] != "a":
-                if target[0] in "nv" and target[1] in _METHODS and call is not None and self._is_library(scope, call.func):
+                if (
+                    target[0] in "nv"
+                    and target[1] in _METHODS
+                    and call is not None
+                    and self._is_library(scope, call.func)
+                ):
                     return "endpoint", f"{target[1].upper()} {self._path(scope, call)}"
                 continue
             found = self._by_method(scope, target, call)
@@ -105,7 +123,11 @@ class Entrances:
         if name not in _ROUTES and name not in ("middleware", "exception_handler", "on_event"):
             return None
         known = self.r.evaluate(scope, receiver)
-        if known and not any(v[0] == "O" and v[1].split(".")[0] in _FRAMEWORKS for v in known) and not self._is_app(known):
+        if (
+            known
+            and not any(v[0] == "O" and v[1].split(".")[0] in _FRAMEWORKS for v in known)
+            and not self._is_app(known)
+        ):
             return None
         if not known and call is None:
             return None
@@ -227,7 +249,10 @@ class Entrances:
             for file, number in self.r.index.callers(name):
                 call = self.project.facts(file).calls[number]
                 at = position if len(call.args) > position else 0
-                handed = [*call.args[at : at + 1], *(v for k, v in call.keywords if k in ("endpoint", "dependency", "func"))]
+                handed = [
+                    *call.args[at : at + 1],
+                    *(v for k, v in call.keywords if k in ("endpoint", "dependency", "func")),
+                ]
                 scope = self.r.entry(file, call.function)
                 for expr in handed:
                     for value in self.r.evaluate(scope, expr):
@@ -275,6 +300,8 @@ class Entrances:
             return "middleware", f"middleware {owner}"
         if func.name == "__call__" and [p.name for p in func.params[1:4]] == ["scope", "receive", "send"]:
             return "middleware", f"middleware {owner}"
-        if func.name in _METHODS and any(base.rpartition(".")[2] in ("HTTPEndpoint", "View", "HTTPMethodView") for base in bases):
+        if func.name in _METHODS and any(
+            base.rpartition(".")[2] in ("HTTPEndpoint", "View", "HTTPMethodView") for base in bases
+        ):
             return "endpoint", f"{func.name.upper()} {owner}"
         return None

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import marshal
-import multiprocessing
 import os
 import sys
 import tempfile
-import tokenize
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from unstall.source import facts as f
+from unstall.source.parallel import packed, read_all
 from unstall.source.project import read_source
-from unstall.source.syntax import read_facts
 
 CACHE_DIR = ".unstall_cache"
 _MAGIC = b"unstall-cache\n"
 _DIGEST = 20
-_PARALLEL_FROM_BYTES = 1_500_000
-"""Below this the second process costs more than it saves."""
 _RACY_NS = 2_000_000_000
 """A file changed this shortly before the cache was written may change again without its time moving."""
 
@@ -65,13 +58,14 @@ def collect(root: Path, paths: list[str], cache: bool = True, jobs: int | None =
         data = read_source(root / path)
         size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat is not None else (0, 0)
         if data is None:
-            entries[path] = (size, mtime_ns, b"", _packed(f.unreadable("cannot be read, or larger than 4 MB", 0)))
+            entries[path] = (size, mtime_ns, b"", packed(f.unreadable("cannot be read, or larger than 4 MB", 0)))
         elif entry is not None and entry[2] == _digest(data):
             entries[path] = (size, mtime_ns, entry[2], entry[3])
         else:
             todo.append((path, data, size, mtime_ns))
-    for (path, data, size, mtime_ns), packed in zip(todo, _read_all([d for _, d, _, _ in todo], jobs), strict=True):
-        entries[path] = (size, mtime_ns, _digest(data), packed)
+    answers = read_all([data for _, data, _, _ in todo], jobs)
+    for (path, data, size, mtime_ns), answer in zip(todo, answers, strict=True):
+        entries[path] = (size, mtime_ns, _digest(data), answer)
     changed = frozenset(path for path, entry in entries.items() if path not in known or known[path][2] != entry[2])
     same_files = entries.keys() == known.keys()
     if cache and (todo or not same_files):
@@ -84,55 +78,8 @@ def facts_of(entry: Entry) -> f.FileFacts:
     return f.from_plain(marshal.loads(entry[3]))
 
 
-def decode(data: bytes) -> str:
-    """Source bytes to text, by their own declaration of encoding."""
-    try:
-        encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
-        return data.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError, LookupError):
-        return data.decode("utf-8", "replace")
-
-
-def _read_one(data: bytes) -> bytes:
-    return _packed(read_facts(decode(data)))
-
-
-def _read_chunk(chunk: list[bytes]) -> list[bytes]:
-    return [_read_one(data) for data in chunk]
-
-
-def _packed(facts: f.FileFacts) -> bytes:
-    return marshal.dumps(f.to_plain(facts))
-
-
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST).digest()
-
-
-def _read_all(sources: list[bytes], jobs: int | None) -> Iterator[bytes]:
-    workers = jobs or min(os.cpu_count() or 1, 8)
-    if workers < 2 or sum(map(len, sources)) < _PARALLEL_FROM_BYTES:
-        yield from map(_read_one, sources)
-        return
-    chunks = [list(chunk) for chunk in _chunks(sources)]
-    # spawn: a fork of a process that has threads may hang, and this may run inside anybody's process.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    with pool:
-        for packed in pool.map(_read_chunk, chunks):
-            yield from packed
-
-
-def _chunks(sources: list[bytes]) -> Iterator[list[bytes]]:
-    chunk: list[bytes] = []
-    size = 0
-    for data in sources:
-        chunk.append(data)
-        size += len(data)
-        if size > 400_000:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 # --- the file on disk ---------------------------------------------------------------------------------

@@ -43,7 +43,13 @@ def ignores_in(text: str) -> tuple[Ignore, ...]:
                         found.append((line, rules, match[2].strip()))
                     else:
                         waiting.append((rules, match[2].strip()))
-            elif token.type not in (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER):
+            elif token.type not in (
+                tokenize.NL,
+                tokenize.NEWLINE,
+                tokenize.INDENT,
+                tokenize.DEDENT,
+                tokenize.ENDMARKER,
+            ):
                 code_lines.update(range(line, token.end[0] + 1))
                 found.extend((line, rules, reason) for rules, reason in waiting)
                 waiting.clear()

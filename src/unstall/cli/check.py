@@ -1,0 +1,144 @@
+"""`unstall check`: finds blocking calls that reach the event loop."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unstall.errors import BadInput
+from unstall.source.baseline import read_baseline, shrunk, write_baseline
+from unstall.source.check import CheckReport, Options, check
+from unstall.source.settings import find_settings
+
+DEFAULT_BASELINE = ".unstall-baseline.json"
+
+
+@click.command("check")
+@click.argument("path", default=".", type=click.Path(path_type=Path))
+@click.option(
+    "--output-format",
+    type=click.Choice(["text", "concise", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="How to print findings.",
+)
+@click.option(
+    "--entrances", type=click.Choice(["all", "routes"]), help="Start from every coroutine, or from routes only."
+)
+@click.option("--select", multiple=True, metavar="RULE", help="Only these rules, as UNS102 or UNS1. Repeatable.")
+@click.option("--ignore", multiple=True, metavar="RULE", help="All but these rules. Repeatable.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Paths to leave out. Repeatable.")
+@click.option(
+    "--extend-blocking", multiple=True, metavar="ORIGIN", help="Also blocking, as mylib.Client().send. Repeatable."
+)
+@click.option("--offload", multiple=True, metavar="ORIGIN", help="Runs its first argument off the loop. Repeatable.")
+@click.option("--allow", multiple=True, metavar="ORIGIN", help="Never report this call. Repeatable.")
+@click.option(
+    "--notes/--no-notes", default=None, help="Also show short local calls, as Path.exists. They are no findings."
+)
+@click.option("--tests/--no-tests", default=None, help="Also check test files.")
+@click.option("--baseline", type=click.Path(path_type=Path), help=f"Accepted findings. [default: {DEFAULT_BASELINE}]")
+@click.option("--write-baseline", is_flag=True, help="Accept today's findings; a baseline that exists only shrinks.")
+@click.option("--all-chains", is_flag=True, help="Print every chain of a finding.")
+@click.option("--show-unknown", is_flag=True, help="List the calls that could not be followed.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write .unstall_cache.")
+def command(path: Path, output_format: str, **flags: Any) -> None:
+    """Find every blocking call that reaches the event loop, with its whole chain.
+
+    Exit status: 0 nothing found, 1 errors or warnings found, 2 could not run.
+    """
+    if not path.exists():
+        raise BadInput(f"there is no {path}")
+    options, settings, base = _options(path, flags)
+    started = time.perf_counter()
+    report = check(path, options)
+    elapsed_s = time.perf_counter() - started
+    baseline_path = flags["baseline"] or base / settings.get("baseline", DEFAULT_BASELINE)
+    known = read_baseline(baseline_path)
+    if known is None and flags["baseline"] and not flags["write_baseline"]:
+        raise BadInput(f"there is no {baseline_path}", "write it with --write-baseline")
+    if flags["write_baseline"]:
+        counted = [f for f in report.findings if f.severity != "note"]
+        write_baseline(baseline_path, shrunk(known, counted))
+        known = read_baseline(baseline_path)
+    accepted, gone = 0, 0
+    if known is not None:
+        new, old, fixed = known.split(report.findings)
+        report, accepted, gone = replace(report, findings=new), len(old), len(fixed)
+    _show(report, path, output_format, elapsed_s, accepted, gone, flags)
+    sys.exit(1 if any(f.severity != "note" for f in report.findings) else 0)
+
+
+def _options(path: Path, flags: dict[str, Any]) -> tuple[Options, dict[str, Any], Path]:
+    """Flags over settings over defaults; lists of both are joined."""
+    found = find_settings(path if path.is_dir() else path.parent)
+    settings = found[1] if found is not None else {}
+    base = found[0].parent if found is not None else Path()
+
+    def both(name: str) -> tuple[str, ...]:
+        return (*settings.get(name.replace("_", "-"), ()), *flags[name])
+
+    def either(name: str, default: Any) -> Any:
+        return flags[name] if flags[name] is not None else settings.get(name, default)
+
+    options = Options(
+        exclude=both("exclude"),
+        select=flags["select"] or tuple(settings.get("select", ())),
+        ignore=both("ignore"),
+        extend_blocking=both("extend_blocking"),
+        allow=both("allow"),
+        offload=both("offload"),
+        entrances=either("entrances", "all"),
+        notes=either("notes", False),
+        tests=either("tests", False),
+        cache=not flags["no_cache"],
+    )
+    return options, settings, base
+
+
+def _show(
+    report: CheckReport,
+    path: Path,
+    output_format: str,
+    elapsed_s: float,
+    accepted: int,
+    gone: int,
+    flags: dict[str, Any],
+) -> None:
+    from unstall.cli import formats
+
+    if output_format == "text":
+        _show_text(report, path, elapsed_s, accepted, gone, flags)
+        return
+    machine = {
+        "json": formats.to_json,
+        "sarif": formats.to_sarif,
+        "github": formats.to_github,
+        "concise": formats.to_concise,
+    }
+    text = machine[output_format](report)
+    click.echo(text, nl=bool(text) and not text.endswith("\n"))
+
+
+def _show_text(
+    report: CheckReport, path: Path, elapsed_s: float, accepted: int, gone: int, flags: dict[str, Any]
+) -> None:
+    from unstall.cli import text
+    from unstall.cli.screen import console as terminal
+
+    root = path if path.is_dir() else path.parent
+    prefix = "" if str(root) == "." else str(root).rstrip(os.sep) + os.sep
+    console = terminal()
+    sources = text.Sources(root)
+    for finding in report.findings:
+        for line in text.frame(finding, sources, prefix, flags["all_chains"]):
+            console.print(line)
+        console.print()
+    for row in text.summary(report, elapsed_s, gone, accepted, flags["show_unknown"]):
+        console.print(row)

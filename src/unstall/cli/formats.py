@@ -1,0 +1,189 @@
+"""Findings for machines: json, sarif, github, concise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from unstall import __version__
+from unstall.model import CallChain, Finding, Site
+from unstall.source.check import CheckReport
+
+SCHEMA = 1
+RULES = {
+    "UNS100": ("blocking-call", "blocking call by your settings"),
+    "UNS101": ("blocking-sleep", "blocking sleep"),
+    "UNS102": ("blocking-http", "blocking HTTP call"),
+    "UNS103": ("blocking-database", "blocking database call"),
+    "UNS104": ("blocking-file", "blocking file operation"),
+    "UNS105": ("blocking-subprocess", "wait for a child process"),
+    "UNS106": ("blocking-lock", "wait for a thread"),
+    "UNS107": ("blocking-dns", "blocking name look-up"),
+    "UNS108": ("cpu-bound", "CPU-bound call"),
+    "UNS109": ("blocking-sdk", "blocking call of a client library"),
+    "UNS110": ("sync-over-async", "sync wait for async work"),
+}
+_LEVELS = {"error": "error", "warning": "warning", "note": "note"}
+
+
+def title(rule: str) -> str:
+    """What a rule finds, as in ``blocking HTTP call on the event loop``."""
+    return f"{RULES.get(rule, ('', 'blocking call'))[1]} on the event loop"
+
+
+def to_json(report: CheckReport) -> str:
+    """The whole report; paths relative to the root that was checked."""
+    stats = report.stats
+    plain = {
+        "schema": SCHEMA,
+        "findings": [_finding(finding) for finding in report.findings],
+        "unused_ignores": [{"path": u.path, "line": u.line, "rules": list(u.rules)} for u in report.unused_ignores],
+        "stats": {
+            "files": stats.files,
+            "lines": stats.lines,
+            "functions": stats.functions,
+            "coroutines": stats.coroutines,
+            "routes": stats.routes,
+            "tests_left_out": stats.tests_left_out,
+            "suppressed": stats.suppressed,
+            "notes": stats.notes,
+            "unparsed": [{"path": path, "reason": reason} for path, reason in stats.unparsed],
+            "unknown": [{"path": path, "line": line, "through": what} for path, line, what in stats.unknown],
+        },
+    }
+    return json.dumps(plain, indent=1)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "key": finding.key,
+        "site": _site(finding.site),
+        "primitive": finding.primitive.name,
+        "why": finding.primitive.why,
+        "chains": [_chain(chain) for chain in finding.chains],
+        "fix": finding.fix,
+    }
+
+
+def _site(site: Site) -> dict[str, Any]:
+    return {"path": site.path, "line": site.line, "column": site.column, "qualname": site.qualname}
+
+
+def _chain(chain: CallChain) -> dict[str, Any]:
+    entrance = chain.entrance
+    return {
+        "entrance": {
+            "kind": entrance.kind,
+            "label": entrance.label,
+            "path": entrance.site.path,
+            "line": entrance.site.line,
+            "qualname": entrance.site.qualname,
+        },
+        "steps": [
+            {**_site(step.site), "callee": step.callee, "how": step.how, "confidence": step.confidence}
+            for step in chain.steps
+        ],
+    }
+
+
+def message(finding: Finding) -> str:
+    """One sentence: what blocks, and who waits."""
+    chain = finding.chains[0]
+    others = len(finding.chains) - 1
+    also = f" and {others} more {'chain' if others == 1 else 'chains'}" if others else ""
+    return f"{title(finding.rule)}: {finding.primitive.name}, reached from {chain.entrance.label}{also}"
+
+
+def to_concise(report: CheckReport) -> str:
+    """One line a finding: ``path:line:column: UNS102 message``."""
+    return "".join(
+        f"{f.site.path}:{f.site.line}:{f.site.column}: {f.rule} {f.severity}: {message(f)}\n" for f in report.findings
+    )
+
+
+def to_github(report: CheckReport) -> str:
+    """Workflow commands, which GitHub shows as annotations."""
+    lines = []
+    for finding in report.findings:
+        level = {"error": "error", "warning": "warning"}.get(finding.severity, "notice")
+        site = finding.site
+        where = f"file={_property(site.path)},line={site.line},col={site.column},title={_property('unstall ' + finding.rule)}"
+        chain = " -> ".join([finding.chains[0].entrance.label, *(step.callee for step in finding.chains[0].steps)])
+        lines.append(f"::{level} {where}::{_data(message(finding) + chr(10) + chain)}\n")
+    return "".join(lines)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def to_sarif(report: CheckReport, help_of: Any = None) -> str:
+    """SARIF 2.1.0: every chain as a code flow, a fingerprint that survives edits elsewhere."""
+    used = sorted({finding.rule for finding in report.findings})
+    document = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {"name": "unstall", "version": __version__, "rules": [_rule(r, help_of) for r in used]}
+                },
+                "columnKind": "unicodeCodePoints",
+                "originalUriBaseIds": {"ROOT": {"description": {"text": "the folder that was checked"}}},
+                "results": [_result(finding, used) for finding in report.findings],
+            }
+        ],
+    }
+    return json.dumps(document, indent=1)
+
+
+def _rule(rule: str, help_of: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "id": rule,
+        "name": RULES.get(rule, ("blocking-call", ""))[0],
+        "shortDescription": {"text": title(rule)[0].upper() + title(rule)[1:]},
+    }
+    text = help_of(rule) if help_of is not None else None
+    if text:
+        plain["help"] = {"text": text, "markdown": text}
+    return plain
+
+
+def _result(finding: Finding, used: list[str]) -> dict[str, Any]:
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": used.index(finding.rule),
+        "level": _LEVELS[finding.severity],
+        "message": {"text": message(finding)},
+        "locations": [{"physicalLocation": _location(finding.site)}],
+        "partialFingerprints": {"unstallKey/v1": hashlib.sha256(finding.key.encode()).hexdigest()},
+        "codeFlows": [_flow(chain) for chain in finding.chains],
+    }
+
+
+def _location(site: Site) -> dict[str, Any]:
+    return {
+        "artifactLocation": {"uri": site.path, "uriBaseId": "ROOT"},
+        "region": {"startLine": site.line, "startColumn": site.column},
+    }
+
+
+def _flow(chain: CallChain) -> dict[str, Any]:
+    places = [(chain.entrance.site, chain.entrance.label), *((s.site, s.callee) for s in chain.steps)]
+    return {
+        "threadFlows": [
+            {
+                "locations": [
+                    {"location": {"physicalLocation": _location(site), "message": {"text": text}}}
+                    for site, text in places
+                ]
+            }
+        ]
+    }
