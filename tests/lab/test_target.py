@@ -101,6 +101,11 @@ def test_what_an_app_prints_at_import_is_not_taken_for_its_routes(tmp_path: Path
     assert look("api:app", tmp_path).routes
 
 
+def test_a_route_that_catches_everything_is_no_health_route(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no health route"):
+        health_route(Target("api:app", tmp_path, (("GET", "/{rest:path}"),)))
+
+
 def test_an_app_without_a_health_route_is_asked_for_one(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no health route"):
         health_route(Target("api:app", tmp_path, (("GET", "/hello"),)))

@@ -33,7 +33,11 @@ def print_experiment(experiment: Experiment, console: Console, told_before: list
     """
     name = f"Experiment {experiment.name}  " if experiment.name != "app" else ""
     console.print(Text(f"{name}{experiment.title}", style="bold"))
-    facts = [*experiment.settings, *((arm.name, arm.about or arm.target) for arm in experiment.arms)]
+    told_already = dict(experiment.settings)
+    facts = [
+        *experiment.settings,
+        *((arm.name, arm.about or arm.target) for arm in experiment.arms if arm.name not in told_already),
+    ]
     width = max(len(label) for label, _ in facts)
     for label, text in facts:
         console.print(f"  {label:<{width}}  {text}")

@@ -89,8 +89,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
 
 
 def _failed(target: str, error: BaseException) -> dict[str, Any]:
+    first = (str(error).splitlines() or [""])[0]
     return {
-        "error": f"{target} cannot be imported: {type(error).__name__}: {error}",
+        "error": f"{target} cannot be imported: {type(error).__name__}: {first}",
         "traceback": traceback.format_exc(),
     }
 

@@ -158,7 +158,7 @@ def last_words(log: Path, lines: int = 12) -> str:
 
 
 def own_frames(lines: list[str]) -> list[str]:
-    """A traceback without the frames of the interpreter, uvicorn, click and unstall."""
+    """A traceback without the frames of the interpreter, of libraries and of unstall."""
     kept: list[str] = []
     skipping = False
     for line in lines:
@@ -173,10 +173,9 @@ def own_frames(lines: list[str]) -> list[str]:
 
 _FOREIGN = (
     "<frozen",
-    f"{os.sep}uvicorn{os.sep}",
-    f"{os.sep}click{os.sep}",
-    f"{os.sep}importlib{os.sep}",
-    f"{os.sep}asyncio{os.sep}",
+    f"{os.sep}site-packages{os.sep}",
+    f"{os.sep}dist-packages{os.sep}",
+    f"{os.sep}lib{os.sep}python3.",
     f"{os.sep}unstall{os.sep}runtime",
     f"{os.sep}lab{os.sep}inspect_app.py",
 )

@@ -126,7 +126,7 @@ def health_route(target: Target) -> str:
         BadInput: the app has none of them; the hint names the flag.
     """
     for path in HEALTH_PATHS:
-        if target.has("GET", path):
+        if ("GET", path) in target.routes:
             return path
     known = ", ".join(path for _, path in target.callable_routes[:6]) or "none without parameters"
     raise BadInput(
