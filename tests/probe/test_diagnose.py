@@ -54,6 +54,14 @@ def test_sigterm_to_process_1_from_inside_ends_with_0_and_no_kill_on_record() ->
     assert (one.cause, one.confidence) == ("sigterm-not-by-probe", "certain")
 
 
+def test_a_server_that_reached_its_own_limit_of_requests_ended_itself() -> None:
+    events = [event("Scheduled", "assigned", 0, container=""), started(1, 61)]
+    log = UVICORN + OK * 11 + "WARNING:  Maximum request limit of 500 exceeded. Terminating process.\n" + SHUT
+    one = only(snapshot(pod(ended(0, 1, 60)), events=events, log=log))
+    assert (one.cause, one.confidence) == ("crash", "certain")
+    assert "--limit-max-requests" in one.next
+
+
 def test_exit_0_without_a_log_and_without_a_kill_is_unknown() -> None:
     events = [event("Scheduled", "assigned", 0, container=""), started(1, 61)]
     one = only(snapshot(pod(ended(0, 1, 60)), events=events))

@@ -186,5 +186,5 @@ def _summary(found: Sequence[Diagnosis], troubled: Sequence[Diagnosis]) -> str:
     if not troubled:
         return f"{looked}: none was restarted."
     unclear = sum(one.cause == "unknown" for one in troubled)
-    told = f"{len(troubled) - unclear} explained" + (f", {unclear} not" if unclear else "")
+    told = f"{units.count(len(troubled) - unclear)} explained" + (f", {units.count(unclear)} not" if unclear else "")
     return f"{looked}: {told}. Times are UTC."

@@ -181,6 +181,9 @@ def terminated(case: Case, snapshot: Snapshot) -> Opinion | None:
     if case.container.kind == "init" or (case.container.restarts == 0 and case.pod.restart_policy != "Always"):
         return None
     texts = (ended(case), "no kill by a probe is recorded" if case.would_show else "")
+    if case.log is not None and case.log.worn_out:
+        own = "log: the server reached its own limit of requests (--limit-max-requests) and ended itself"
+        return Opinion("crash", CERTAIN, next="raise or remove --limit-max-requests").because(*texts, own)
     shut = case.log is not None and case.log.shutting_down
     if case.would_show:
         if shut or end.exit_code == 143:

@@ -191,6 +191,8 @@ class Log:
     waiting: bool = False
     finished: bool = False
     failed_start: bool = False
+    worn_out: bool = False
+    """The server reached its own limit of requests and ended itself."""
     workers_died: int = 0
     error: str = ""
     access: tuple[Access, ...] = ()
@@ -254,6 +256,7 @@ def read_log(text: str) -> Log:
         "waiting" in seen,
         "finished" in seen,
         "failed_start" in seen,
+        "worn_out" in seen,
         died,
         error,
         tuple(access),
@@ -268,6 +271,7 @@ _LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("shutting_down", _SHUTTING),
     ("waiting", re.compile(r"Waiting for (?:connections|background tasks) to (?:close|complete)")),
     ("finished", re.compile(r"Finished server process")),
+    ("worn_out", re.compile(r"Maximum request limit of \d+ exceeded")),
     ("failed_start", re.compile(r"Application startup failed")),
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from unstall import units
 from unstall.errors import BadInput
 from unstall.probe import cluster
 from unstall.probe.cluster import Pod, Snapshot
@@ -254,7 +255,9 @@ def look(kubectl: Kubectl, wanted: Callable[[Snapshot], Iterable[tuple[str, str,
 def _with_logs(kubectl: Kubectl, first: Snapshot, asked: list[tuple[str, str, str, bool]]) -> Snapshot:
     gaps = list(first.gaps)
     if len(asked) > LOGS_AT_MOST:
-        gaps.append(f"logs: read for {LOGS_AT_MOST} of {len(asked)} containers only; narrow with --selector")
+        gaps.append(
+            f"logs: read for {LOGS_AT_MOST} of {units.count(len(asked))} containers only; narrow with --selector"
+        )
         asked = asked[:LOGS_AT_MOST]
     before: dict[tuple[str, str, str], str] = {}
     running: dict[tuple[str, str, str], str] = {}
