@@ -12,6 +12,7 @@ subscript or iteration. A use is asked for by the path of what is called: ``find
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -43,6 +44,7 @@ class Catalogue:
         self._offloads = Trie()
         for pattern, offload in facts.offloads:
             self._offloads.add(pattern, offload)
+        self._unproved: Trie | None = None
         self._canonical: dict[str, Tokens] = {}
         self._found: dict[tuple[str, Use], Row | None] = {}
 
@@ -75,12 +77,25 @@ class Catalogue:
         spellings = (text_of(tokens), *self._facts.bases.get(text_of(tokens), ()))
         return any(self._trie(path).holds(tokens_of(path)) for path in spellings)
 
+    def verified(self, spelling: str) -> str:
+        """The library and version this path was proved against by introspection, empty where it was not."""
+        tokens = tokens_of(spelling)
+        if self._unproved is None:
+            self._unproved = Trie()
+            for pattern in self._facts.unproved:
+                self._unproved.add(pattern, True)
+        if not tokens or self._unproved.match(tokens):
+            return ""
+        prefixes = (".".join(tokens[:end]) for end in range(len(tokens), 0, -1))
+        builtin = self._facts.modules.get("builtins", "") if hasattr(builtins, tokens[0]) else ""
+        return next((said for prefix in prefixes if (said := self._facts.modules.get(prefix))), builtin)
+
     def rows(self) -> Iterator[Row]:
         """Every row, alternations expanded, under the pattern it is written with; duration ``0`` included."""
         for entries in self._facts.rows.values():
             for pattern, row in entries:
                 for spelling in expanded(pattern):
-                    yield replace(row, name=spelling, pattern=pattern)
+                    yield replace(row, name=spelling, pattern=pattern, verified=self.verified(spelling))
 
     def extended(
         self, blocking: Iterable[str] = (), cheap: Iterable[str] = (), offload: Iterable[str] = ()
@@ -91,6 +106,8 @@ class Catalogue:
             self._facts.rewrites,
             self._facts.bases,
             list(self._facts.offloads),
+            self._facts.modules,
+            self._facts.unproved,
         )
         own = Row("", "UNS100", "the project's settings say that it blocks", "U", family="settings")
         for pattern in blocking:
@@ -104,7 +121,9 @@ class Catalogue:
     def _find(self, origin: str, when: Use) -> Row | None:
         tokens = self._canonical_tokens(origin) + _DUNDER[when]
         row: Row | None = self._match(tokens, 0)
-        return None if row is None else replace(row, name=text_of(_spoken(tokens)), pattern=row.pattern)
+        if row is None:
+            return None
+        return replace(row, name=text_of(_spoken(tokens)), verified=self.verified(text_of(tokens)))
 
     def _match(self, tokens: Tokens, climbed: int) -> Any:
         if not tokens:

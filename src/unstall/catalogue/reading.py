@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -23,6 +22,8 @@ class Facts:
     rewrites: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     bases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     offloads: list[tuple[str, Offload]] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)
+    unproved: list[str] = field(default_factory=list)
 
     def add_row(self, pattern: str, row: Row) -> None:
         """File a row under the first name of its pattern."""
@@ -54,8 +55,10 @@ def add_file(facts: Facts, family: str, document: dict[str, Any]) -> None:
     """Add one parsed file. Its top level has the family's defaults and one table a library."""
     defaults = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
     for library, table in document.items():
-        if isinstance(table, dict):
+        if isinstance(table, dict) and library not in ("modules", "environments"):
             _add_library(facts, family, library, defaults | table)
+    facts.modules |= document.get("modules", {})
+    facts.unproved += listed(document.get("unproved", ""))
     for offload in document.get("offload", []):
         for pattern in listed(offload["names"]):
             facts.offloads.append((pattern, _offload(offload)))
@@ -67,17 +70,16 @@ def _add_library(facts: Facts, family: str, library: str, table: dict[str, Any])
     for line in _lines(table.get("inherits", "")):
         child, _, parents = line.partition("=")
         facts.bases[child.strip()] = tuple(parent.strip() for parent in parents.split(","))
-    verified = f"{table.get('package', library)} {table['verified']}" if table.get("verified") else ""
     defaults = {key: value for key, value in table.items() if key in ("rule", "why", "remedy", "transform", "gil")}
-    defaults |= {"verified": verified, "family": family, "library": library}
+    defaults |= {"family": family, "library": library}
     for pattern in listed(table.get("cheap", "")):
-        facts.add_row(pattern, Row("", table["rule"], "", "0", **_said(defaults, ("verified", "family", "library"))))
+        facts.add_row(pattern, Row("", table["rule"], "", "0", **_said(defaults, ("family", "library"))))
     for group in table.get("rows", []):
         _add_group(facts, defaults | group)
 
 
 def _add_group(facts: Facts, group: dict[str, Any]) -> None:
-    said = _said(group, ("remedy", "transform", "verified", "family", "library"))
+    said = _said(group, ("remedy", "transform", "family", "library"))
     unless = tuple(Condition.parse(word) for word in listed(group.get("unless", "")))
     for use in USES:
         if not group.get(use):
@@ -108,7 +110,3 @@ def _lines(text: str) -> list[str]:
 def _offload(table: dict[str, Any]) -> Offload:
     return Offload("", table["where"], table.get("position"), table.get("keyword", ""), table.get("decorator", False))
 
-
-def blocking_rows(patterns: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
-    """Only the rows that may be reported."""
-    return ((pattern, row) for pattern, row in patterns if row.duration != "0")
