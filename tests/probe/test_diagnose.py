@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from records_of import (
 
 from unstall.probe.cluster import Snapshot, Throttling
 from unstall.probe.diagnose import Diagnosis, diagnose, logs_wanted
+from unstall.runtime.story import TerminationMessage
 
 BLOCKED = [started(1, 61), unhealthy("Liveness", SILENT, 20, 25, 2), killing(25)]
 HELLO = 'INFO:     10.0.0.7:4001 - "GET /hello HTTP/1.1" 200 OK\n'
@@ -457,3 +459,43 @@ def test_damaged_records_are_read_as_far_as_they_go() -> None:
     bare: dict[str, Any] = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, "?"]}, "status": None}
     [one] = diagnose(snapshot(bare, events=[{"reason": "Killing"}, {"involvedObject": None}]))
     assert (one.pod, one.container, one.restarts) == ("p", "a", 0)
+
+
+def test_a_short_stall_told_long_before_does_not_explain_a_full_thread_pool() -> None:
+    told = "WARNING unstall  event loop blocked  0.15 s so far  GET /a  app/a.py:8 in load  time.sleep  UNS101: x\n"
+    wait = "INFO:     Shutting down\nINFO:     Waiting for connections to close. (CTRL+C to force quit)\n"
+    one = only(snapshot(pod(ended(137, 1, 57)), events=BLOCKED, log=UVICORN + told + OK * 3 + wait))
+    assert (one.cause, one.stall) == ("threadpool-exhausted", None)
+
+
+def test_a_long_stall_told_last_in_the_log_proves_the_block() -> None:
+    told = "WARNING unstall  event loop blocked (and 3 more here since the last line)  8.20 s so far  GET /a  a.py:8 in load\n"
+    one = only(snapshot(pod(ended(0, 1, 40)), events=BLOCKED, log=UVICORN + OK + told + HELLO + SHUT))
+    assert (one.cause, one.confidence) == ("loop-blocked", "certain")
+    assert one.stall is not None
+    assert (one.stall.seconds, one.stall.route, one.stall.site) == (8.2, "GET /a", "a.py:8 in load")
+
+
+def test_a_crash_in_the_middle_of_a_stall_is_a_crash() -> None:
+    message = json.dumps({"unstall": "event loop blocked", "event": "killed", "duration_s": 0.4, "route": "GET /a"})
+    one = only(snapshot(pod(ended(139, 1, 20, message=message)), events=[started(1, 61)]))
+    assert one.cause == "crash"
+    assert "termination message: loop blocked 400 ms  GET /a" in one.evidence
+
+
+def test_what_watch_leaves_in_the_termination_message_is_what_is_decoded(tmp_path: Path) -> None:
+    place = tmp_path / "termination-log"
+    place.touch()
+    record = {
+        "event": "stall_update",
+        "duration_s": 31.04,
+        "route": "POST /invoices",
+        "site": {"path": "app/billing.py", "line": 88, "function": "render"},
+        "call": "requests.post",
+        "stack": [{"path": "app/billing.py", "line": 88, "function": "render", "own": True}],
+        "blame": "code",
+    }
+    TerminationMessage(str(place)).put(record)
+    one = only(snapshot(pod(ended(0, 1, 55, message=place.read_text(encoding="utf-8"))), events=None))
+    assert (one.cause, one.confidence) == ("loop-blocked", "certain")
+    assert str(one.stall) == "loop blocked 31.0 s  POST /invoices  app/billing.py:88 in render  requests.post"

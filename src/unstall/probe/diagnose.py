@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from unstall.model import ProbeType
-from unstall.probe import endings, quiet
+from unstall.probe import endings, quiet, silence
 from unstall.probe.case import Case, cases
 from unstall.probe.cluster import Snapshot
 from unstall.probe.evidence import Blocked
@@ -104,7 +104,7 @@ def _diagnosis(case: Case, opinion: Opinion, snapshot: Snapshot) -> Diagnosis:
     evidence = opinion.evidence
     if opinion.candidates:
         evidence = (*evidence, f"candidates: {', '.join(opinion.candidates)}")
-    stall = case.stall or (case.log.stall if case.log and opinion.cause == "loop-blocked" else None)
+    stall = case.stall or (silence.told_last(case) if opinion.cause == "loop-blocked" else None)
     return Diagnosis(
         case.pod.namespace,
         case.pod.name,

@@ -26,7 +26,7 @@ def out_of_memory(case: Case, snapshot: Snapshot) -> Opinion | None:
 
 def stalled(case: Case, snapshot: Snapshot) -> Opinion | None:
     """A recorder in the process left the stall in the termination message."""
-    if case.stall is None:
+    if case.stall is None or case.end is None or (case.killer is None and case.end.exit_code not in (0, 137, 143)):
         return None
     kill = killed(case)
     return silence.judge(case).because(ended(case), kill, *(_misses(case) if kill else ()))
@@ -153,6 +153,8 @@ def job(case: Case, snapshot: Snapshot) -> Opinion | None:
 def _error(case: Case) -> str:
     if case.log and case.log.error:
         return f"log: {case.log.error[:200]}"
+    if case.stall is not None:
+        return f"termination message: {case.stall}"
     message = case.end.message.strip().splitlines() if case.end else []
     return f"termination message: {message[-1][:200]}" if message else ""
 

@@ -133,7 +133,8 @@ def blocked(message: str) -> Blocked | None:
 
 
 _TOLD = re.compile(
-    r"event loop blocked (?P<long>[\d.,]+ (?:ms|s|min))\s+(?P<route>[A-Z]+ /\S*)?\s*(?P<site>\S+:\d+(?: in \S+)?)"
+    r"event loop blocked(?: \([^)]*\)| when the process died,)?\s+(?P<long>[\d.,]+ (?:ms|s|min))(?: so far| into it)?"
+    r"\s+(?P<route>[A-Z]+ /\S*)?\s*(?P<site>\S+:\d+(?: in \S+)?)"
 )
 
 
@@ -199,6 +200,9 @@ class Log:
     before_shutdown: int = 0
     """How many of the access lines stand before the shutdown."""
     stall: Blocked | None = None
+    """The newest stall told in it."""
+    stall_at: int = 0
+    """How many access lines stand before that stall."""
 
     def answers(self, path: str) -> list[int]:
         """The statuses answered on one path, in order."""
@@ -238,6 +242,9 @@ def read_log(text: str) -> Log:
         listens = _LISTENS.search(line)
         if listens:
             seen["listens"] = (listens[1].strip("[]"), int(listens[2]))
+        told = blocked(line) if "stall" in line or "blocked" in line else None
+        if told is not None:
+            seen["stall"], seen["stall_at"] = told, len(access)
         process = _PROCESS.search(line)
         begun |= {process[1] + process[2]} if process else set()
         shut += bool(_SHUTTING.search(line))
@@ -261,7 +268,8 @@ def read_log(text: str) -> Log:
         error,
         tuple(access),
         before if "shutting_down" in seen else len(access),
-        blocked(text),
+        seen.get("stall"),
+        seen.get("stall_at", 0),
     )
 
 

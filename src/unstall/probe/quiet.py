@@ -109,7 +109,7 @@ def missed(case: Case, snapshot: Snapshot) -> Opinion | None:
     if not silent:
         return None
     texts = [words.missed(case, one) for one in silent]
-    if case.log is not None and case.log.stall is not None:
+    if silence.told_last(case) is not None:
         return silence.judge(case).because(*texts, NOT_YET)
     if ready in silent and not case.limited and (main not in silent or case.container.ready):
         return Opinion("loop-blocked-readiness", LIKELY).because(*texts, NOT_YET)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from unstall import units
 from unstall.model import ProbeType
 from unstall.probe.case import Case, path_of
-from unstall.probe.evidence import Answer, Log
+from unstall.probe.evidence import Answer, Blocked, Log
 from unstall.probe.opinion import CERTAIN, LIKELY, Opinion, unknown
 
 LATE_S = 2.5
@@ -54,7 +54,7 @@ def limit(case: Case) -> str:
 
 
 def _written_down(case: Case) -> Opinion | None:
-    stall = case.stall or (case.log.stall if case.log else None)
+    stall = case.stall or told_last(case)
     if stall is None:
         return None
     where = "termination message" if case.stall else "log"
@@ -64,6 +64,16 @@ def _written_down(case: Case) -> Opinion | None:
         return Opinion(cause, LIKELY, (text,)) if cause else unknown(("cpu-throttled", "node-restart"), text)
     site = f"mend {stall.site}: `unstall explain` names what to use instead" if stall.site else ""
     return Opinion("loop-blocked", CERTAIN, (f"{where}: {stall}",), next=site)
+
+
+def told_last(case: Case) -> Blocked | None:
+    """The stall the log tells of, if it is long enough to have cost a probe and none was answered after it."""
+    log, probe = case.log, case.probe(case.killer or ProbeType.LIVENESS)
+    if log is None or log.stall is None or probe is None or (log.stall.seconds or 0.0) < probe.timeout_s:
+        return None
+    path = path_of(probe)
+    since = log.access[log.stall_at : log.before_shutdown]
+    return None if any(line.path == path and line.status < 400 for line in since) else log.stall
 
 
 def _by_log(case: Case) -> Opinion | None:
