@@ -46,15 +46,26 @@ def read_documents(text: str, name: str) -> list[Document]:
     if len(text) > SIZE_LIMIT_BYTES:
         raise BadManifest(f"{name} is larger than {SIZE_LIMIT_BYTES >> 20} MiB", "give the manifest of one workload")
     try:
+        check_depth(text, name)
         nodes = list(yaml.compose_all(text, Loader=LOADER))
     except yaml.MarkedYAMLError as error:
         raise not_yaml(error, text, name) from None
     except yaml.YAMLError as error:
         raise BadManifest(f"{name} is not YAML: {error}") from None
-    except RecursionError:
-        raise BadManifest(f"{name} is nested too deeply to be a manifest") from None
     reader = Reader(name)
     return [reader.document(node) for node in nodes if node is not None]
+
+
+def check_depth(text: str, name: str) -> None:
+    """Refuse what is nested so deeply that composing it would overrun the C parser's stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_LIMIT:
+                raise BadManifest(f"{name}:{event.start_mark.line + 1}: nested too deeply to be a manifest")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def not_yaml(error: yaml.MarkedYAMLError, text: str, name: str) -> BadManifest:
