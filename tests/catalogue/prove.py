@@ -28,7 +28,20 @@ ITERABLES = (collections.abc.Iterable, collections.abc.Iterator, collections.abc
 # Values that cannot be known from declarations: generated clients are asked for their own model.
 RECIPES = {
     "boto3.client()": "__import__('boto3').client('s3', region_name='us-east-1')",
-    "boto3.resource()": "__import__('boto3').resource('s3', region_name='us-east-1')",
+    "boto3.resource()": (
+        "AnyOf(__import__('boto3').resource(service, region_name='us-east-1') for service in"
+        " ('s3', 'dynamodb', 'sqs', 'sns', 'ec2', 'iam', 'cloudformation', 'cloudwatch'))"
+    ),
+    "elasticsearch.Elasticsearch()": "__import__('elasticsearch').Elasticsearch('http://localhost:9200')",
+    "openai.OpenAI()": "__import__('openai').OpenAI(api_key='none')",
+    "anthropic.Anthropic()": "__import__('anthropic').Anthropic(api_key='none')",
+    "stripe.StripeClient()": "__import__('stripe').StripeClient('none')",
+    "slack_sdk.WebClient()": "__import__('slack_sdk').WebClient()",
+    "twilio.rest.Client()": "__import__('twilio.rest').rest.Client('AC0', 'none')",
+    "github.Github()": "__import__('github').Github()",
+    "docker.DockerClient()": "__import__('docker').DockerClient('tcp://127.0.0.1:1')",
+    "kubernetes.client.CoreV1Api()": "__import__('kubernetes').client.CoreV1Api()",
+    "google.cloud.storage.Client()": "__import__('google.cloud.storage').cloud.storage.Client.create_anonymous_client()",
     "boto3.resource().Bucket()": "__import__('boto3').resource('s3', region_name='us-east-1').Bucket('b')",
     "boto3.resource().Object()": "__import__('boto3').resource('s3', region_name='us-east-1').Object('b', 'k')",
     "boto3.resource().Table()": "__import__('boto3').resource('dynamodb', region_name='us-east-1').Table('t')",
@@ -63,6 +76,19 @@ class Value:
     def __init__(self, thing: object, instance: bool = False) -> None:
         self.thing = thing
         self.instance = instance
+
+
+class AnyOf:
+    """Several services' resources as one: what any of them has, it has."""
+
+    def __init__(self, things: typing.Iterable[object]) -> None:
+        self.things = list(things)
+
+    def __getattr__(self, name: str) -> object:
+        for thing in self.things:
+            if hasattr(thing, name):
+                return getattr(thing, name)
+        raise AttributeError(name)
 
 
 class Open(Exception):
@@ -238,7 +264,7 @@ def called(value: Value) -> Value:
         return Value(None)
     if isinstance(thing, type) and not value.instance:
         return Value(thing, instance=True)
-    function = getattr(thing, "__call__") if value.instance else thing  # noqa: B004
+    function = thing.__call__ if value.instance else thing
     if value.instance and not callable(getattr(thing, "__call__", None)):  # noqa: B004
         raise Missing("()")
     if inspect.isgeneratorfunction(inspect.unwrap(function)):

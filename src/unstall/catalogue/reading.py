@@ -109,4 +109,3 @@ def _lines(text: str) -> list[str]:
 
 def _offload(table: dict[str, Any]) -> Offload:
     return Offload("", table["where"], table.get("position"), table.get("keyword", ""), table.get("decorator", False))
-
