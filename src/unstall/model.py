@@ -6,6 +6,7 @@ all durations are in seconds and end in ``_s``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -283,8 +284,19 @@ class PodTimeline:
 
     @property
     def missed_probes(self) -> int:
-        """How many probes ended in failure, below the threshold or not, start-up excepted."""
-        return sum(p.outcome == "failure" and p.type is not ProbeType.STARTUP for p in self.probes)
+        """How many readiness and liveness probes failed, below the threshold or not, once the app had been up.
+
+        Up means that it had answered a probe or was sent its first request: what is refused while the app is still
+        starting is no miss. An app that was never up missed them all.
+        """
+        up_at = min(
+            *(p.started_at for p in self.probes if p.outcome in ("success", "warning")),
+            *(request.due_at for request in self.requests),
+            math.inf,
+            math.inf,
+        )
+        failed = [p for p in self.probes if p.outcome == "failure" and p.type is not ProbeType.STARTUP]
+        return sum(p.started_at >= up_at for p in failed) if up_at < math.inf else len(failed)
 
     @property
     def longest_stall_s(self) -> float:

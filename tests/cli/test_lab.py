@@ -134,13 +134,13 @@ def test_a_manifest_gives_the_probes(lab: Lab) -> None:
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  selector: {matchLabels: {a: b}}\n"
         "  template:\n    metadata: {labels: {a: b}}\n    spec:\n      containers:\n      - name: web\n        image: web\n"
         "        ports: [{name: http, containerPort: 8000}]\n        livenessProbe:\n"
-        "          httpGet: {path: /health, port: http}\n          periodSeconds: 1\n"
+        "          httpGet: {path: /health, port: http}\n          periodSeconds: 1\n          failureThreshold: 60\n"
     )
     code, out, err = lab.run(
         lab.app, "--manifest", "deploy.yaml", "--duration", "2", "--request", "GET /health", "--json", "r.json"
     )
     assert code == 0, err
-    assert "GET /health every 1 s, 1 s timeout, 3 failures (deploy.yaml:" in out
+    assert "GET /health every 1 s, 1 s timeout, 60 failures (deploy.yaml:" in out
     probes = read_report(lab.folder / "r.json").experiments[0].trials[0].timeline.probes
     assert {p.type for p in probes} == {ProbeType.LIVENESS} and probes[-1].outcome == "success"
 

@@ -92,6 +92,14 @@ def test_time_before_the_first_readiness_is_not_counted_as_down() -> None:
     assert measure.not_ready_s(timeline) == pytest.approx(3.5)
 
 
+def test_a_probe_refused_while_the_app_starts_is_no_miss() -> None:
+    refused, late = (ProbeRecord(ProbeType.LIVENESS, at, at + 0.1, "failure") for at in (1.0, 9.0))
+    answered = ProbeRecord(ProbeType.LIVENESS, 5.0, 5.1, "success")
+    assert PodTimeline(10.0, probes=(refused, answered, late)).missed_probes == 1
+    assert PodTimeline(10.0, probes=(refused, late)).missed_probes == 2
+    assert PodTimeline(10.0, probes=(late,), requests=(Request("GET /", 6.0, 6.0, 7.0, 200),)).missed_probes == 1
+
+
 def restarted() -> PodTimeline:
     return PodTimeline(
         40.0,
