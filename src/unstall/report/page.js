@@ -175,20 +175,22 @@
     function flightOf(arm) {
       if (!flights.has(arm)) {
         const paths = [...arms[arm].querySelectorAll("path.req")];
-        flights.set(arm, paths.map((path) => [path.classList.contains("waiting"), bars(path)]));
+        flights.set(arm, paths.map((path) => [path.classList[1], bars(path)]));
       }
       return flights.get(arm);
     }
 
     function facts(at, arm) {
       const unit = at / info.unit, known = info.arms[arm];
-      let flying = 0, waiting = 0;
-      for (const [waits, list] of flightOf(arm)) {
-        const here = list.filter(([a, b]) => a <= unit && unit < b).length;
-        flying += here;
-        if (waits) waiting += here;
+      const flying = { served: 0, waiting: 0, failed: 0 };
+      for (const [status, list] of flightOf(arm)) {
+        flying[status] = list.filter(([a, b]) => a <= unit && unit < b).length;
       }
-      const lines = [plural(flying, "request") + " in flight" + (waiting ? `, ${number(waiting)} waiting` : "")];
+      const lines = [
+        plural(flying.served + flying.waiting + flying.failed, "request") + " in flight" +
+          (flying.waiting ? `, ${number(flying.waiting)} waiting` : "") +
+          (flying.failed ? `, ${number(flying.failed)} going to fail` : ""),
+      ];
       const stall = known.stalls.find(([a, b]) => a <= at && at < b);
       if (stall) lines.push(`event loop blocked for ${seconds(stall[1] - stall[0])}`, known.where[stall[2]]);
       const phase = known.phases.find(([a, b]) => a <= at && at < b);
@@ -211,7 +213,9 @@
       const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
       const left = px * scale + 14, room = pan.scrollLeft + pan.clientWidth;
       tip.style.left = `${left + tip.offsetWidth > room ? Math.max(0, px * scale - tip.offsetWidth - 14) : left}px`;
-      tip.style.top = `${Math.max(0, Math.min(low * scale - tip.offsetHeight, (top + 30) * scale))}px`;
+      // Beside the arm it speaks of, where there is room, so that it hides none of its lanes.
+      const high = tip.offsetHeight, below = low * scale, above = top * scale - high;
+      tip.style.top = `${below + high <= pan.clientHeight ? below : above >= 0 ? above : (top + 30) * scale}px`;
       return [time, ...lines].join(", ");
     }
 
@@ -280,4 +284,15 @@
   }
 
   document.querySelectorAll(".pan").forEach(setUp);
+
+  // What scrolls sideways must be reachable by keys; what does not must not be a stop on the way.
+  function stops() {
+    for (const box of document.querySelectorAll(".scroll, pre")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+  for (const one of document.querySelectorAll("details")) one.addEventListener("toggle", stops);
+  addEventListener("resize", stops);
+  stops();
 })();
