@@ -25,6 +25,8 @@ class Edge(NamedTuple):
     inferred: bool
     target: Activation | None
     row: Row | None
+    section: tuple[int, int, str] | None = None
+    """For a lock that is held over lines without an await: the first, the last, and what the lock is called."""
 
 
 class Link(NamedTuple):
@@ -56,11 +58,26 @@ class Linker:
             elif effect.kind == "attribute":
                 if act.facts.exprs[effect.ref][2] in self.r.index.properties:
                     self._attribute(act, effect)
-            else:
+            elif effect.kind != "short":
                 for value in self.r.evaluate(act, effect.ref):
                     self._use(act, effect, value, "iterate" if effect.kind == "iterate" else "with")
         deps, self.r.deps = frozenset(self.r.deps), outer
+        self._sections(act)
         return Link(tuple(_worst_per_place(self.edges)), tuple(self.on_loop), tuple(self.unknown), deps)
+
+    def _sections(self, act: Activation) -> None:
+        """Note on lock edges the lines that they hold the lock for."""
+        ends = {e.line: e.end_column for e in act.func.effects if e.kind == "short"}
+        names = {e.line: f.last_name(act.facts, e.ref) for e in act.func.effects if e.kind == "with"}
+        for at, edge in enumerate(self.edges):
+            if (
+                edge.row is not None
+                and edge.row.rule == "UNS106"
+                and edge.how == "with"
+                and edge.row.library == "threading"
+            ):
+                end = ends.get(edge.line, -1)
+                self.edges[at] = edge._replace(section=(edge.line, end, names.get(edge.line, "")))
 
     # --- calls --------------------------------------------------------------------------------------
 

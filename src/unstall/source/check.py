@@ -14,7 +14,7 @@ from unstall.source.facts import ASYNC
 from unstall.source.names import Resolver
 from unstall.source.project import Project, find_sources
 from unstall.source.routes import ROUTED, Entrances
-from unstall.source.store import Stored, collect, facts_of
+from unstall.source.store import Stored, collect, facts_of, outline_of
 from unstall.source.suppress import UnusedIgnore, suppressed
 from unstall.source.values import Activation
 from unstall.source.walk import FunctionKey, Graph, Hop, Place, Reached
@@ -85,24 +85,25 @@ def check(root: Path, options: Options | None = None) -> CheckReport:
 
 def analysed(paths: list[str], stored: Stored, options: Options, left_out: int = 0) -> CheckReport:
     """Findings from facts."""
-    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]]))
+    outlines = [outline_of(stored.entries[path]) for path in paths]
+    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]]), outlines)
     rows = extended(options)
     resolver = Resolver(project, rows)
     graph, entries, unknown = linked(resolver)
     entrances = Entrances(resolver)
     findings = tuple(_findings(resolver, graph, entries, entrances, options))
-    ignores = {path: facts.ignores for n, path in enumerate(paths) if (facts := project.facts(n)).ignores}
+    ignores = {path: outline.ignores for path, outline in zip(paths, outlines, strict=True) if outline.ignores}
     findings, silenced, unused = suppressed(findings, ignores)
     shown = tuple(f for f in findings if f.severity != "note" or options.notes)
     stats = Stats(
         files=len(paths),
-        lines=sum(project.facts(n).lines for n in range(len(paths))),
-        functions=sum(len(project.facts(n).functions) - 1 for n in range(len(paths))),
-        coroutines=sum(1 for n in range(len(paths)) for func in project.facts(n).functions if func.flags & ASYNC),
+        lines=sum(outline.lines for outline in outlines),
+        functions=sum(outline.functions for outline in outlines),
+        coroutines=sum(len(outline.coroutines) for outline in outlines),
         routes=entrances.count_routes(),
         tests_left_out=left_out,
         parsed_now=stored.read,
-        unparsed=tuple((path, error) for n, path in enumerate(paths) if (error := project.facts(n).error)),
+        unparsed=tuple((path, o.error) for path, o in zip(paths, outlines, strict=True) if o.error),
         unknown=unknown,
         suppressed=silenced,
         notes=len(findings) - len(shown),
@@ -127,9 +128,8 @@ def linked(resolver: Resolver) -> tuple[Graph, list[Activation], tuple[tuple[str
     pending: deque[Activation] = deque()
     unknown: dict[tuple[str, int, str], None] = {}
     for number in range(len(project.paths)):
-        for at, func in enumerate(project.facts(number).functions):
-            if func.flags & ASYNC:
-                pending.append(resolver.entry(number, at))
+        for at in project.outline(number).coroutines:
+            pending.append(resolver.entry(number, at))
     on_loop: dict[Activation, None] = {}
     while pending:
         act = pending.popleft()

@@ -6,95 +6,18 @@ import ast
 from typing import Any
 
 from unstall.source import facts as f
-from unstall.source.scopes import Scope
+from unstall.source.tables import Tables
 
 _AWAITERS = frozenset(
-    "gather wait_for shield create_task ensure_future wait run run_until_complete run_coroutine_threadsafe "
-    "as_completed start_soon wrap_future async_to_sync spawn maybe_await".split()
+    ["gather", "wait_for", "shield", "create_task", "ensure_future", "wait", "run", "run_until_complete", "run_coroutine_threadsafe", "as_completed", "start_soon", "wrap_future", "async_to_sync", "spawn", "maybe_await"]
 )
 """Calls that await what they are given."""
 _SCALARS = (str, int, bool, type(None), float)
 _LONGEST_LITERAL = 200
 
 
-class Expressions:
-    """The tables of one file, and how an expression gets into them."""
-
-    def __init__(self) -> None:
-        self.exprs: list[f.Expr] = []
-        self.numbers: dict[f.Expr, int] = {}
-        self.functions: list[Scope] = []
-        self.classes: list[dict[str, Any]] = []
-        self.calls: list[list[Any]] = []
-        self.outer: list[tuple[str, int, int, int]] = []
-        self.stars: list[tuple[str, int]] = []
-        self.stack: list[int] = []
-        self.scope: Scope = Scope("", "", 0, -1)
-
-    # --- tables -------------------------------------------------------------------------------------
-
-    def add(self, expr: f.Expr) -> int:
-        """The number of an expression."""
-        # A literal 1, 1.0 and True are equal to Python but not to a reader.
-        key = (*expr, type(expr[1])) if expr[0] == "k" else expr
-        number = self.numbers.get(key)
-        if number is None:
-            number = self.numbers[key] = len(self.exprs)
-            self.exprs.append(expr)
-        return number
-
-    def open_function(self, name: str, qualname: str, line: int) -> int:
-        """A scope inside the one that is open."""
-        index = len(self.functions)
-        self.scope = Scope(name, qualname, line, self.stack[-1] if self.stack else -1)
-        self.functions.append(self.scope)
-        self.stack.append(index)
-        return index
-
-    def close_function(self) -> None:
-        """Back to the scope around."""
-        self.stack.pop()
-        if self.stack:
-            self.scope = self.functions[self.stack[-1]]
-
-    def bind(self, name: str, value: int) -> None:
-        """A name gets a value, in the scope that it belongs to."""
-        scope = self.scope
-        if name in scope.globals:
-            self.functions[0].bind(name, value)
-        elif name in scope.nonlocals:
-            at = scope.parent
-            while at > 0 and name not in self.functions[at].names:
-                at = self.functions[at].parent
-            self.functions[max(at, 0)].bind(name, value)
-        else:
-            scope.bind(name, value)
-
-    def effect(self, kind: str, node: ast.expr, ref: int) -> None:
-        """Something that runs code at this place."""
-        if ref >= 0:
-            end = node.end_col_offset if node.end_lineno == node.lineno else node.col_offset + 1
-            self.scope.effects.append(f.Effect(kind, node.lineno, node.col_offset + 1, (end or 0) + 1, ref))
-
-    def element(self, value: int) -> int:
-        """What iterating a value gives."""
-        return self.add(("i", value)) if value >= 0 else -1
-
-    def mark_awaited(self, value: int) -> None:
-        """The call behind a value is awaited, so it does not block."""
-        if value < 0:
-            return
-        expr = self.exprs[value]
-        if expr[0] == "c":
-            self.calls[expr[1]][6] = True
-        elif expr[0] == "o" or expr[0] == "t":
-            for choice in expr[1]:
-                self.mark_awaited(choice)
-        elif expr[0] == "v":
-            for index in expr[2]:
-                bound = self.scope.names[expr[1]][index]
-                if bound >= 0 and self.exprs[bound][0] == "c":
-                    self.calls[self.exprs[bound][1]][6] = True
+class Expressions(Tables):
+    """Reads expressions into the tables of one file."""
 
     # --- targets --------------------------------------------------------------------------------------
 
@@ -177,14 +100,15 @@ class Expressions:
 
     def expression(self, node: ast.expr | None) -> int:
         """Read an expression: its effects go to the scope, its number comes back."""
+        if node is None:
+            return -1
         handler = _HANDLERS.get(type(node))
         if handler is not None:
             number: int = handler(self, node)
             return number
-        if node is not None:
-            for child in ast.iter_child_nodes(node):
-                if isinstance(child, ast.expr):
-                    self.expression(child)
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                self.expression(child)
         return -1
 
     def on_name(self, node: ast.Name) -> int:

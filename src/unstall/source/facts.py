@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-SCHEMA = 3
+SCHEMA = 4
 """Rises whenever the shape of the facts or what is put in them changes; caches of another number are dropped."""
 
 ASYNC, GENERATOR, PROPERTY, STATIC, CLASSMETHOD, ABSTRACT, LAMBDA, OVERLOAD, MANAGER, CLASS_BODY = (
@@ -67,7 +67,10 @@ class Call(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """Something a body does that may block: ``kind`` is call, iterate, with or attribute; ``ref`` the call or expression."""
+    """Something a body does that may block: ``kind`` is call, iterate, with or attribute; ``ref`` the call or expression.
+
+    A ``short`` effect is no action: a ``with`` block that awaits nothing, from ``line`` to ``end_column`` (a line too).
+    """
 
     kind: str
     line: int
@@ -119,6 +122,69 @@ class FileFacts(NamedTuple):
     ignores: tuple[tuple[int, tuple[str, ...], str], ...]
     lines: int
     error: str
+
+
+class Outline(NamedTuple):
+    """What is asked of every file of a project; the rest of a file is unpacked only where a chain may pass.
+
+    ``coroutines``, ``routed`` (decorated as endpoints are) and ``bases`` (name of the base, class) hold numbers;
+    ``called``, ``outer`` and ``properties`` hold names.
+    """
+
+    coroutines: tuple[int, ...]
+    routed: tuple[int, ...]
+    bases: tuple[tuple[str, int], ...]
+    called: tuple[str, ...]
+    outer: tuple[str, ...]
+    properties: tuple[str, ...]
+    ignores: tuple[tuple[int, tuple[str, ...], str], ...]
+    functions: int
+    lines: int
+    error: str
+
+
+ROUTE_NAMES = frozenset(
+    ["get", "post", "put", "delete", "patch", "head", "options", "trace", "route", "api_route", "websocket", "websocket_route", "view", "http"]
+)
+"""Names of decorators that frameworks register endpoints with."""
+
+
+def last_name(facts: FileFacts, expr: int) -> str:
+    """``c`` of ``a.b.c`` or ``c[T]``, empty for other expressions."""
+    while expr >= 0:
+        entry = facts.exprs[expr]
+        if entry[0] == "s":
+            expr = entry[1]
+        elif entry[0] == "a":
+            return str(entry[2])
+        else:
+            return str(entry[1]) if entry[0] in "nv" else ""
+    return ""
+
+
+def outline(facts: FileFacts) -> Outline:
+    """The outline of a file."""
+    bases = ((last_name(facts, base), at) for at, row in enumerate(facts.classes) for base in row.bases)
+    return Outline(
+        tuple(at for at, func in enumerate(facts.functions) if func.flags & ASYNC),
+        tuple(at for at, func in enumerate(facts.functions) if func.decorators and _is_routed(facts, func)),
+        tuple((name, at) for name, at in bases if name),
+        tuple({last_name(facts, call.func): None for call in facts.calls}),
+        tuple({row[0]: None for row in facts.outer}),
+        tuple(func.name for func in facts.functions if func.flags & PROPERTY),
+        facts.ignores,
+        len(facts.functions) - 1,
+        facts.lines,
+        facts.error,
+    )
+
+
+def _is_routed(facts: FileFacts, func: FunctionFacts) -> bool:
+    for expr, _ in func.decorators:
+        entry = facts.exprs[expr] if expr >= 0 else ("",)
+        if last_name(facts, facts.calls[entry[1]].func if entry[0] == "c" else expr) in ROUTE_NAMES:
+            return True
+    return False
 
 
 def unreadable(error: str, lines: int) -> FileFacts:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unstall.source import facts as f
 from unstall.source.decoding import decode
@@ -20,12 +21,16 @@ _MOST_WORKERS = 8
 _WORKER = "from unstall.source.parallel import serve; serve()"
 
 
-def packed(facts: f.FileFacts) -> bytes:
+Packed = tuple[tuple[Any, ...], bytes]
+"""A file's outline as a bare tuple, and the rest of its facts as bytes."""
+
+
+def packed(facts: f.FileFacts) -> Packed:
     """Facts as they are kept."""
-    return marshal.dumps(f.to_plain(facts))
+    return tuple(f.outline(facts)), marshal.dumps(f.to_plain(facts))
 
 
-def read_all(sources: Sequence[bytes], jobs: int | None = None) -> list[bytes]:
+def read_all(sources: Sequence[bytes], jobs: int | None = None) -> list[Packed]:
     """The packed facts of every source, in order."""
     workers = jobs or min(os.cpu_count() or 1, _MOST_WORKERS)
     if workers < 2 or not sys.executable or sum(map(len, sources)) < _PARALLEL_FROM_BYTES:
@@ -36,7 +41,7 @@ def read_all(sources: Sequence[bytes], jobs: int | None = None) -> list[bytes]:
         least = sizes.index(min(sizes))
         shares[least].append(number)
         sizes[least] += len(sources[number]) + 2_000
-    found: dict[int, bytes] = {}
+    found: dict[int, Packed] = {}
     threads = []
     for share in shares[1:]:
         thread = threading.Thread(target=_elsewhere, args=(share, sources, found))
@@ -50,7 +55,7 @@ def read_all(sources: Sequence[bytes], jobs: int | None = None) -> list[bytes]:
     return [found[n] if n in found else _read_one(data) for n, data in enumerate(sources)]
 
 
-def _elsewhere(share: list[int], sources: Sequence[bytes], found: dict[int, bytes]) -> None:
+def _elsewhere(share: list[int], sources: Sequence[bytes], found: dict[int, Packed]) -> None:
     # Not multiprocessing: forking a process that has threads may hang, and spawning runs the caller's main module again.
     environment = dict(os.environ)
     home = str(Path(__file__).resolve().parents[2])
@@ -77,5 +82,5 @@ def serve() -> None:
     sys.stdout.buffer.write(marshal.dumps([_read_one(data) for data in sources]))
 
 
-def _read_one(data: bytes) -> bytes:
+def _read_one(data: bytes) -> Packed:
     return packed(read_facts(decode(data)))

@@ -8,11 +8,31 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from unstall.source.facts import FileFacts
+from unstall.source.facts import FileFacts, Outline
 
 SKIPPED_DIRS = frozenset(
-    ".git .hg .svn .venv venv env .env node_modules __pycache__ .tox .nox .mypy_cache .ruff_cache .pytest_cache "
-    "site-packages dist-packages build dist .eggs .unstall_cache".split()
+    [
+        ".git",
+        ".hg",
+        ".svn",
+        ".venv",
+        "venv",
+        "env",
+        ".env",
+        "node_modules",
+        "__pycache__",
+        ".tox",
+        ".nox",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        "site-packages",
+        "dist-packages",
+        "build",
+        "dist",
+        ".eggs",
+        ".unstall_cache",
+    ]
 )
 TEST_DIRS = frozenset({"tests", "test", "testing"})
 _LARGEST_FILE = 4_000_000
@@ -79,8 +99,9 @@ def read_source(path: Path) -> bytes | None:
 class Project:
     """The files by number, and what an import in one of them means."""
 
-    def __init__(self, paths: list[str], load: Callable[[int], FileFacts]) -> None:
+    def __init__(self, paths: list[str], load: Callable[[int], FileFacts], outlines: list[Outline]) -> None:
         self.paths = paths
+        self._outlines = outlines
         self._load = load
         self._facts: dict[int, FileFacts] = {}
         self._modules: dict[str, int] = {}
@@ -113,6 +134,10 @@ class Project:
         if facts is None:
             facts = self._facts[number] = self._load(number)
         return facts
+
+    def outline(self, number: int) -> Outline:
+        """What is known of a file without unpacking it."""
+        return self._outlines[number]
 
     def module(self, stem: str) -> int | None:
         """The file of a module by its path without ``.py``; a package's is its ``__init__``."""

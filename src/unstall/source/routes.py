@@ -11,8 +11,8 @@ from unstall.source.values import Activation, Values
 
 FunctionKey = tuple[int, int]
 
-_METHODS = frozenset("get post put delete patch head options trace".split())
-_ROUTES = _METHODS | {"route", "api_route", "websocket", "websocket_route", "view", "http"}
+_METHODS = frozenset(["get", "post", "put", "delete", "patch", "head", "options", "trace"])
+_ROUTES = f.ROUTE_NAMES
 _REGISTER = {
     "add_api_route": ("endpoint", 1),
     "add_api_websocket_route": ("websocket", 1),
@@ -49,10 +49,19 @@ _FRAMEWORKS = (
     "robyn",
     "falcon",
 )
-_KIND_ORDER = (
-    "endpoint websocket dependency middleware exception-handler background lifespan task callback coroutine".split()
-)
-ROUTED = frozenset("endpoint websocket dependency middleware exception-handler background lifespan".split())
+_KIND_ORDER = [
+    "endpoint",
+    "websocket",
+    "dependency",
+    "middleware",
+    "exception-handler",
+    "background",
+    "lifespan",
+    "task",
+    "callback",
+    "coroutine",
+]
+ROUTED = frozenset(["endpoint", "websocket", "dependency", "middleware", "exception-handler", "background", "lifespan"])
 
 
 class Entrances:
@@ -84,9 +93,9 @@ class Entrances:
         """How many functions of the project a framework serves as endpoints or websockets, sync ones included."""
         found = {key for key, (kind, _) in self._registered.items() if kind in ("endpoint", "websocket")}
         for file in range(len(self.project.paths)):
-            for at, func in enumerate(self.project.facts(file).functions):
-                if func.decorators and (file, at) not in found:
-                    named = self._decorated(file, func)
+            for at in self.project.outline(file).routed:
+                if (file, at) not in found:
+                    named = self._decorated(file, self.project.facts(file).functions[at])
                     if named is not None and named[0] in ("endpoint", "websocket"):
                         found.add((file, at))
         return len(found)
@@ -214,7 +223,7 @@ class Entrances:
     def _included(self) -> dict[tuple[int, str], str]:
         """Prefixes that ``include_router`` puts before a router's own."""
         found: dict[tuple[int, str], tuple[str, tuple[int, str] | None]] = {}
-        for file, number in self.r.index.callers("include_router"):
+        for file, number in self.r.index.callers("include_router", 100_000):
             call = self.project.facts(file).calls[number]
             scope = self.r.entry(file, call.function)
             router = self._router(scope, call.args[0]) if call.args else None
@@ -246,7 +255,7 @@ class Entrances:
         """Functions that are handed to a framework by a call."""
         found: dict[FunctionKey, tuple[str, str]] = {}
         for name, (kind, position) in _REGISTER.items():
-            for file, number in self.r.index.callers(name):
+            for file, number in self.r.index.callers(name, 100_000):
                 call = self.project.facts(file).calls[number]
                 at = position if len(call.args) > position else 0
                 handed = [
@@ -258,7 +267,7 @@ class Entrances:
                     for value in self.r.evaluate(scope, expr):
                         self._register(found, name, kind, value, self._path(scope, call))
         for name in ("FastAPI", "Starlette", "Litestar"):
-            for file, number in self.r.index.callers(name):
+            for file, number in self.r.index.callers(name, 100_000):
                 call = self.project.facts(file).calls[number]
                 for keyword, expr in call.keywords:
                     if keyword in ("lifespan", "on_startup", "on_shutdown"):

@@ -21,8 +21,8 @@ _DIGEST = 20
 _RACY_NS = 2_000_000_000
 """A file changed this shortly before the cache was written may change again without its time moving."""
 
-Entry = tuple[int, int, bytes, bytes]
-"""Size, modification time, digest of the content, facts."""
+Entry = tuple[int, int, bytes, tuple[Any, ...], bytes]
+"""Size, modification time, digest of the content, outline, facts."""
 
 
 @dataclass(slots=True)
@@ -51,21 +51,21 @@ def collect(root: Path, paths: list[str], cache: bool = True, jobs: int | None =
             stat = os.stat(root / path)
         except OSError:
             stat = None
-        if entry is not None and stat is not None and (stat.st_size, stat.st_mtime_ns) == entry[:2]:
-            if stat.st_mtime_ns < written_ns - _RACY_NS:
-                entries[path] = entry
-                continue
+        unmoved = entry is not None and stat is not None and (stat.st_size, stat.st_mtime_ns) == entry[:2]
+        if unmoved and entry is not None and entry[1] < written_ns - _RACY_NS:
+            entries[path] = entry
+            continue
         data = read_source(root / path)
         size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat is not None else (0, 0)
         if data is None:
-            entries[path] = (size, mtime_ns, b"", packed(f.unreadable("cannot be read, or larger than 4 MB", 0)))
+            entries[path] = (size, mtime_ns, b"", *packed(f.unreadable("cannot be read, or larger than 4 MB", 0)))
         elif entry is not None and entry[2] == _digest(data):
-            entries[path] = (size, mtime_ns, entry[2], entry[3])
+            entries[path] = (size, mtime_ns, *entry[2:])
         else:
             todo.append((path, data, size, mtime_ns))
     answers = read_all([data for _, data, _, _ in todo], jobs)
     for (path, data, size, mtime_ns), answer in zip(todo, answers, strict=True):
-        entries[path] = (size, mtime_ns, _digest(data), answer)
+        entries[path] = (size, mtime_ns, _digest(data), *answer)
     changed = frozenset(path for path, entry in entries.items() if path not in known or known[path][2] != entry[2])
     same_files = entries.keys() == known.keys()
     if cache and (todo or not same_files):
@@ -73,9 +73,14 @@ def collect(root: Path, paths: list[str], cache: bool = True, jobs: int | None =
     return Stored(entries, changed, len(todo), same_files)
 
 
+def outline_of(entry: Entry) -> f.Outline:
+    """The outline of one entry."""
+    return f.Outline(*entry[3])
+
+
 def facts_of(entry: Entry) -> f.FileFacts:
     """Unpack one entry."""
-    return f.from_plain(marshal.loads(entry[3]))
+    return f.from_plain(marshal.loads(entry[4]))
 
 
 def _digest(data: bytes) -> bytes:

@@ -94,21 +94,6 @@ class FileReader(Expressions):
         if not flags & f.OVERLOAD:
             self.bind(node.name, self.add(("f", index)))
 
-    def define(self, name: str, line: int, flags: int, params: Any, decorators: Any, annotation: int) -> int:
-        """Open the scope of a function with its parameters bound."""
-        outer = self.scope
-        owner = outer.owner if outer.flags & f.CLASS_BODY else -1
-        prefix = f"{outer.qualname}." if outer.qualname else ""
-        index = self.open_function(name, prefix + name, line)
-        scope = self.scope
-        scope.flags, scope.owner, scope.params = flags, owner, params
-        scope.decorators, scope.annotation = decorators, annotation
-        if owner >= 0 and not flags & f.STATIC and params:
-            scope.self_name, scope.self_owner = params[0].name, owner
-        for position, param in enumerate(params):
-            self.bind(param.name, self.add(("p", position)))
-        return index
-
     def on_class(self, node: ast.ClassDef) -> None:
         """A class: its body is a scope of its own."""
         bases = tuple(self.expression(b.value if isinstance(b, ast.Starred) else b) for b in node.bases)
@@ -265,7 +250,16 @@ class FileReader(Expressions):
                 self.effect("with", item.context_expr, value)
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, self.add(("e", value, is_async)) if value >= 0 else -1)
+        first = len(self.calls)
         self.statements(node.body)
+        if not is_async:
+            self.section(node, first)
+
+    def section(self, node: ast.With | ast.AsyncWith, first: int) -> None:
+        """Remember the lines of a ``with`` block that awaits nothing: a lock held there is given back soon."""
+        if not any(call[6] for call in self.calls[first:]):
+            end = node.end_lineno or node.lineno
+            self.scope.effects.append(f.Effect("short", node.lineno, 1, end, 0))
 
     def on_try(self, node: Any) -> None:
         """Handlers may run, the body does."""
@@ -356,8 +350,7 @@ _STATEMENTS: dict[type[ast.stmt], Any] = {
     ast.Try: FileReader.on_try,
     ast.Match: FileReader.on_match,
 }
-if sys.version_info >= (3, 11):
-    _STATEMENTS[ast.TryStar] = FileReader.on_try
+_STATEMENTS[ast.TryStar] = FileReader.on_try
 if hasattr(ast, "TypeAlias"):
     _STATEMENTS[ast.TypeAlias] = FileReader.on_type_alias
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from unstall.source.calls import Edge, Link
@@ -34,10 +35,37 @@ class Graph:
 
     def __init__(self, links: dict[Activation, Link]) -> None:
         self.links = links
+        self._blocking: set[Activation] = set()
+        self._quiet_short_locks()
         self._reach: dict[Activation, dict[Place, tuple[Hop, ...]]] = {}
         self._blocking = self._reaching_primitives()
 
-    def _reaching_primitives(self) -> set[Activation]:
+    def _quiet_short_locks(self) -> None:
+        """A lock that everybody holds for a few instructions only is worth a note, not an error."""
+        locks = [(act, e) for act, link in self.links.items() for e in link.edges if e.section is not None]
+        if not locks:
+            return
+        self._blocking = self._reaching_primitives(locks_too=False)
+        long = {(act.file, e.section[2]) for act, e in locks if e.section is not None and self._is_long(act, e)}
+        for act in {act for act, _ in locks}:
+            link = self.links[act]
+            self.links[act] = link._replace(edges=tuple(self._quieted(act, e, long) for e in link.edges))
+
+    def _is_long(self, act: Activation, lock: Edge) -> bool:
+        """True where something that blocks, or an await, happens while the lock is held."""
+        if lock.section is None or lock.section[1] < 0:
+            return True
+        first, last, _ = lock.section
+        inside = (e for e in self.links[act].edges if first <= e.line <= last and e.section is None)
+        return any(e.row.duration != "S" if e.row is not None else e.target in self._blocking for e in inside)
+
+    @staticmethod
+    def _quieted(act: Activation, edge: Edge, long: set[tuple[int, str]]) -> Edge:
+        if edge.section is None or edge.row is None or (act.file, edge.section[2]) in long:
+            return edge
+        return edge._replace(row=replace(edge.row, duration="S"))
+
+    def _reaching_primitives(self, locks_too: bool = True) -> set[Activation]:
         """Activations from which synchronous calls alone lead to a primitive."""
         callers: dict[Activation, list[Activation]] = defaultdict(list)
         pending: list[Activation] = []
@@ -45,7 +73,9 @@ class Graph:
             for edge in link.edges:
                 if edge.target is not None and edge.how != "await":
                     callers[edge.target].append(act)
-            if any(edge.row is not None for edge in link.edges):
+            if any(
+                e.row is not None and (locks_too or (e.section is None and e.row.duration != "S")) for e in link.edges
+            ):
                 pending.append(act)
         found = set(pending)
         while pending:
@@ -71,10 +101,13 @@ class Graph:
             for edge in link.edges if link is not None else ():
                 if edge.row is not None:
                     found.setdefault((act.file, edge.line, edge.column), (*hops, Hop(act, edge)))
-                elif edge.target is not None and edge.how != "await" and edge.target in self._blocking:
-                    if edge.target not in seen and not edge.target.func.flags & ASYNC:
-                        seen.add(edge.target)
-                        queue.append((edge.target, (*hops, Hop(act, edge))))
+                    continue
+                target = edge.target
+                if target is None or edge.how == "await" or target in seen or target not in self._blocking:
+                    continue
+                if not target.func.flags & ASYNC:
+                    seen.add(target)
+                    queue.append((target, (*hops, Hop(act, edge))))
         self._reach[start] = found
         return found
 
