@@ -263,9 +263,9 @@ class Pod:
         return wishes
 
     def _sync(self, now: float) -> None:
+        self._sync_at = NEVER
         if self.state in (State.STARTING, State.KILLING, State.OVER):
             return
-        self._sync_at = NEVER
         self._compute_status()
         if self.state is not State.RUNNING:
             self._start(now)

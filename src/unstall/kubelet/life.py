@@ -1,0 +1,318 @@
+"""One pod on a virtual clock: the machine, an app that stalls, and the time between stalls jumped over.
+
+While nothing is wrong a probe changes nothing: it succeeds, its value is published already, and the ticker goes on.
+So where the pod is at rest (`Life._at_rest`) arithmetic finds the next stall in which a probe would fail, counts
+the failures that stay below every threshold, and moves the tickers on by whole periods. All else is the machine's.
+With ``jump=False`` the machine is driven tick by tick; both ways give the same life.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from unstall.kubelet.delays import USUAL, Kubelet
+from unstall.kubelet.killing import KillReason
+from unstall.kubelet.machine import Pod
+from unstall.kubelet.spec import PodSpec
+from unstall.kubelet.stalls import apart
+from unstall.kubelet.wishes import Kill, Outcome, ReadyChanged, StartContainer, StartProbe, State, Value, Waiting, Wish
+from unstall.kubelet.worker import Worker
+from unstall.model import ProbeType
+
+NEVER = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """How the app behaves, in seconds. Before its port is open it refuses probes and does not hear SIGTERM.
+
+    ``answers_in_s``: a health answer of a free loop; ``starts_in_s``: container start to open port; ``stops_in_s``:
+    SIGTERM to exit with a free loop; ``restarts_in_s``: what the container runtime takes to start a container.
+    """
+
+    starts_in_s: float = 2.0
+    answers_in_s: float = 0.005
+    stops_in_s: float = 0.3
+    restarts_in_s: float = 0.3
+    exit_code: int = 0
+    prestop_takes_s: float = 1.0
+    """For a preStop hook that is not ``sleep``."""
+
+
+DEFAULT_APP = App()
+
+
+@dataclass(slots=True)
+class Toll:
+    """What one life, or many, cost. Times in seconds; ``found_after_s`` is from the stall to the kill.
+
+    ``unready_s`` and ``down_s`` (no open port) count from when the pod first was ready, not its first start-up.
+    """
+
+    pods: int = 0
+    lived_s: float = 0.0
+    stalls: int = 0
+    restarts: int = 0
+    missed_probes: int = 0
+    unready_s: float = 0.0
+    down_s: float = 0.0
+    back_offs: int = 0
+    found_after_s: list[float] = field(default_factory=list)
+    restarts_of_pod: list[int] = field(default_factory=list)
+
+    def add(self, other: Toll) -> None:
+        """Take another toll into this one."""
+        for name in ("pods", "lived_s", "stalls", "restarts", "missed_probes", "unready_s", "down_s", "back_offs"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.found_after_s += other.found_after_s
+        self.restarts_of_pod += other.restarts_of_pod
+
+    @property
+    def restarts_per_pod_day(self) -> float:
+        """Restarts of one pod in one day, on average."""
+        return self.restarts / self.lived_s * 86400.0 if self.lived_s else 0.0
+
+    @property
+    def unready_share(self) -> float:
+        """The share of the time in which the API said not ready, 0 to 1."""
+        return self.unready_s / self.lived_s if self.lived_s else 0.0
+
+    @property
+    def down_share(self) -> float:
+        """The share of the time in which no port was open, 0 to 1."""
+        return self.down_s / self.lived_s if self.lived_s else 0.0
+
+
+class Life:
+    """One pod from 0 to ``until``. `play` lives it; ``toll`` is what it cost.
+
+    ``watch`` is called with every time and wish, for those who want the whole story.
+    """
+
+    def __init__(
+        self,
+        spec: PodSpec,
+        stalls: list[tuple[float, float]],
+        until: float,
+        random: Callable[[], float],
+        app: App = DEFAULT_APP,
+        kubelet: Kubelet = USUAL,
+        jump: bool = True,
+        watch: Callable[[float, Wish], None] | None = None,
+    ) -> None:
+        self.app = app
+        self.until = until
+        self.toll = Toll(pods=1, lived_s=until, stalls=len(stalls))
+        self.pod = Pod(spec, random, kubelet, clock_offset=random())
+        self._watch = watch
+        self._jump = jump
+        self._starts, self._ends = apart(stalls, app.answers_in_s)
+        self._next = 0  # the first stall that is not over
+        self._answers: dict[ProbeType, tuple[float, Outcome]] = {}
+        self._exit_at = NEVER
+        self._exit_code = 0
+        self._start_at = NEVER
+        self._up_at = NEVER  # when the port opened, or opens
+        self._unready_since: float | None = None
+        self._down_since: float | None = None
+        self._waits = False
+        self._calm_after = 0.0
+        timeout_s = min((probe.timeout_s for probe in spec.probes), default=math.inf)
+        fits = all(probe.timeout_s <= probe.period_s for probe in spec.probes)
+        shortest_s = timeout_s - 2 * app.answers_in_s if fits else 0.0
+        pairs = enumerate(zip(self._starts, self._ends, strict=True))
+        self._long = [i for i, (start, end) in pairs if end - start >= shortest_s]
+        self._settle_s = max((p.initial_delay_s + p.period_s for p in spec.probes), default=0) + 1.0
+        self._fits = fits
+
+    def play(self) -> Toll:
+        """Live it."""
+        pod, until = self.pod, self.until
+        self._obey(pod.pod_added(0.0), 0.0)
+        while True:
+            now = self._next_at()
+            if now >= until:
+                break
+            self._step(now)
+            if self._jump and not self._answers and self._at_rest(now):
+                self._skip(until)
+        self._finish()
+        return self.toll
+
+    def _next_at(self) -> float:
+        at = min(self.pod.next_wake, self._exit_at, self._start_at)
+        for ended_at, _ in self._answers.values():
+            if ended_at < at:
+                at = ended_at
+        return at
+
+    def _step(self, now: float) -> None:
+        """What comes first: an exit, a start, an answer, and only then what the pod does by itself."""
+        pod = self.pod
+        if self._exit_at <= now:
+            self._exit(now)
+            return
+        if self._start_at <= now:
+            self._start_at = NEVER
+            self._up_at = now + self.app.starts_in_s
+            self._calm_after = now + self._settle_s
+            self._obey(pod.container_started(now), now)
+            return
+        for type, (ended_at, outcome) in self._answers.items():
+            if ended_at <= now:
+                del self._answers[type]
+                if outcome is Outcome.FAILURE and type is not ProbeType.STARTUP:
+                    self.toll.missed_probes += 1
+                self._obey(pod.probe_ended(type, outcome, now), now)
+                return
+        self._obey(pod.wake(now), now)
+
+    def _obey(self, wishes: list[Wish], now: float) -> None:
+        watch = self._watch
+        for wish in wishes:
+            if watch is not None:
+                watch(now, wish)
+            if isinstance(wish, StartProbe):
+                self._answers[wish.type] = self._ask(now, wish.probe.timeout_s)
+            elif isinstance(wish, StartContainer):
+                self._start_at = now + self.app.restarts_in_s
+                self.toll.back_offs += self._waits
+                self._waits = False
+            elif isinstance(wish, Kill):
+                self._kill(wish, now)
+            elif isinstance(wish, ReadyChanged):
+                self._ready_changed(wish.ready, now)
+            elif isinstance(wish, Waiting):
+                self._waits = True
+
+    # --- the app ----------------------------------------------------------------------------------
+
+    def _ask(self, now: float, timeout_s: float) -> tuple[float, Outcome]:
+        """A probe sent now: when it is answered, and how."""
+        if now < self._up_at:
+            return now, Outcome.FAILURE  # refused
+        while self._next < len(self._ends) and self._ends[self._next] <= now:
+            self._next += 1
+        answered_at = self._answered_at(now)
+        if answered_at - now >= timeout_s:
+            return min(now + timeout_s, max(now, self._exit_at)), Outcome.FAILURE
+        if answered_at > self._exit_at:
+            return max(now, self._exit_at), Outcome.FAILURE  # reset
+        return answered_at, Outcome.SUCCESS
+
+    def _answered_at(self, now: float) -> float:
+        starts, ends, answer_s = self._starts, self._ends, self.app.answers_in_s
+        i = self._next
+        while i < len(ends) and ends[i] <= now:
+            i += 1
+        answered_at = now + answer_s
+        while i < len(starts) and starts[i] < answered_at:
+            if starts[i] >= self._up_at:
+                answered_at = max(answered_at, ends[i] + answer_s)
+            i += 1
+        return answered_at
+
+    def _kill(self, wish: Kill, now: float) -> None:
+        """preStop, SIGTERM when the loop comes to it, SIGKILL when the grace is over."""
+        prestop_s = self.app.prestop_takes_s if wish.prestop is not None and not isinstance(wish.prestop, int) else None
+        times = wish.times(prestop_s)
+        if wish.reason is not KillReason.UNKNOWN:
+            self._found(now)
+        asked_at, killed_at = now + times.sigterm_after_s, now + times.sigkill_after_s
+        left_at = NEVER
+        if asked_at >= self._up_at:
+            left_at = self._answered_at(asked_at) - self.app.answers_in_s + self.app.stops_in_s
+        self._exit_at, self._exit_code = (left_at, self.app.exit_code) if left_at < killed_at else (killed_at, 137)
+        for type, (ended_at, _) in self._answers.items():
+            if ended_at > self._exit_at:
+                self._answers[type] = (self._exit_at, Outcome.FAILURE)
+
+    def _found(self, now: float) -> None:
+        """A kill: how long ago the stall began, where there is one."""
+        i = bisect_left(self._starts, now) - 1
+        if i >= 0 and self._starts[i] >= self._up_at and self._ends[i] + self.app.answers_in_s >= now:
+            self.toll.found_after_s.append(now - self._starts[i])
+
+    def _exit(self, now: float) -> None:
+        if now > self._up_at:
+            self._account_down()
+        self._exit_at = self._up_at = NEVER
+        if self._down_since is None:
+            self._down_since = now
+        self._obey(self.pod.container_exited(self._exit_code, now), now)
+
+    def _ready_changed(self, ready: bool, now: float) -> None:
+        if not ready:
+            self._unready_since = now
+        elif self._unready_since is not None:
+            self.toll.unready_s += now - self._unready_since
+            self._unready_since = None
+
+    # --- the jump ---------------------------------------------------------------------------------
+
+    def _at_rest(self, now: float) -> bool:
+        """Whether probes change nothing until the next stall: all passed, nothing under way, nothing planned."""
+        pod = self.pod
+        if pod.state is not State.RUNNING or not pod.ready or not self._fits or now < self._calm_after:
+            return False
+        if self._exit_at < NEVER or now < self._up_at or pod.next_wake != pod.workers.wakes_at:
+            return False
+        return all(_rests(worker, pod.instance) for worker in pod.workers.all)
+
+    def _skip(self, until: float) -> None:
+        """Go on to the first stall that needs the machine: its tickers stand at the first tick inside it."""
+        long, starts, ends = self._long, self._starts, self._ends
+        answer_s = self.app.answers_in_s
+        watched = [w for w in self.pod.workers.all if w.type is not ProbeType.STARTUP]
+        j = bisect_left(long, self._next)
+        while j < len(long):
+            i = long[j]
+            start, end = starts[i], ends[i]
+            j += 1
+            following = starts[long[j]] if j < len(long) else NEVER
+            if start < self._up_at:
+                continue
+            missed = 0
+            for worker in watched:
+                period_s = worker.period_s
+                first = worker.tick_at
+                if first <= start - answer_s:
+                    first += period_s * (math.floor((start - answer_s - first) / period_s) + 1)
+                room_s = end + answer_s - worker.probe.timeout_s - first
+                if room_s >= 0:
+                    fails = math.floor(room_s / period_s) + 1
+                    if fails >= worker.ft or following - answer_s <= end + period_s or end + period_s >= until:
+                        self._move_to(start - answer_s)
+                        return
+                    missed += fails
+            self.toll.missed_probes += missed
+        self._move_to(until)
+
+    def _move_to(self, at: float) -> None:
+        for worker in self.pod.workers.all:
+            if worker.tick_at <= at:
+                worker.tick_at += worker.period_s * (math.floor((at - worker.tick_at) / worker.period_s) + 1)
+
+    def _account_down(self) -> None:
+        if self._down_since is not None:
+            self.toll.down_s += self._up_at - self._down_since
+            self._down_since = None
+
+    def _finish(self) -> None:
+        toll, until = self.toll, self.until
+        if self._unready_since is not None:
+            toll.unready_s += until - self._unready_since
+        if self._down_since is not None:
+            toll.down_s += min(self._up_at, until) - self._down_since
+        toll.restarts = self.pod.instance or 0
+        toll.restarts_of_pod.append(toll.restarts)
+
+
+def _rests(worker: Worker, instance: int | None) -> bool:
+    if worker.type is ProbeType.STARTUP:
+        return worker.on_hold and worker.instance == instance and not worker.probing
+    passed = worker.value is Value.SUCCESS and worker.last is Value.SUCCESS and worker.run > 0
+    return passed and worker.instance == instance and not worker.probing and not worker.triggered
