@@ -61,7 +61,8 @@ def _build(kind: Any, plain: Any, where: str) -> Any:
             return None
         if isinstance(plain, dict) and plain.get("is") in _BY_TAG:
             return _build(_BY_TAG[plain["is"]], plain, where)
-        return _build(next(a for a in arguments if a is not type(None)), plain, where)
+        fits = [a for a in arguments if isinstance(a, type) and type(plain) is a]
+        return _build(fits[0] if fits else next(a for a in arguments if a is not type(None)), plain, where)
     if origin is tuple:
         if not isinstance(plain, list):
             raise BadFile(f"{where} should be a list, not {type(plain).__name__}")
