@@ -90,6 +90,11 @@ class Catalogue:
         builtin = self._facts.modules.get("builtins", "") if hasattr(builtins, tokens[0]) else ""
         return next((said for prefix in prefixes if (said := self._facts.modules.get(prefix))), builtin)
 
+    def unproved(self) -> Iterator[str]:
+        """The paths in verified libraries that introspection could not prove."""
+        for pattern in self._facts.unproved:
+            yield from expanded(pattern)
+
     def rows(self) -> Iterator[Row]:
         """Every row, alternations expanded, under the pattern it is written with; duration ``0`` included."""
         for entries in self._facts.rows.values():
