@@ -20,6 +20,7 @@ from unstall.errors import BadInput
 from unstall.kubelet.spec import PodSpec
 from unstall.lab import builtin, experiment, own
 from unstall.lab.load import Call, LoadPlan
+from unstall.lab.predict import with_predictions
 from unstall.lab.target import Target, health_route, inspect, locate, same_app_in
 from unstall.lab.trial import TrialRun
 from unstall.model import Exec, Experiment, Grpc, HttpGet, LabReport, ProbeSpec, ProbeType, TcpSocket, Trial
@@ -39,7 +40,10 @@ def run_builtin(quick: bool, began_at: float) -> LabReport:
     plans = builtin.plans(scale)
     names = {key: f"experiment {key.replace(' ', ', ', 1)}" for key in plans}
     seen, interrupted = drive(lambda session: session.side_by_side(plans), screen, names, scale.expected_s)
-    found = tuple(one.conclude(seen) for one in builtin.experiments(scale) if all(key in seen for key in one.keys))
+    found = tuple(
+        with_predictions(concluded, dict.fromkeys((arm.name for arm in concluded.arms), builtin.APPS))
+        for concluded in (one.conclude(seen) for one in builtin.experiments(scale) if set(one.keys) <= set(seen))
+    )
     return experiment.report(found, experiment.command_line(), began_at, interrupted)
 
 
@@ -55,7 +59,10 @@ def run_own(app: str, began_at: float, **asked: Any) -> LabReport:
 
     names = {key: key if len(question.keys) > 1 else name for key, name, _ in question.keys}
     seen, interrupted = drive(work, screen, names, question.expected_s)
-    found: tuple[Experiment, ...] = (own.conclude(question, seen, settings),) if seen else ()
+    found: tuple[Experiment, ...] = ()
+    if seen:
+        folders = {name: target.folder for name, target in question.arms}
+        found = (with_predictions(own.conclude(question, seen, settings), folders),)
     return experiment.report(found, experiment.command_line(), began_at, interrupted)
 
 
