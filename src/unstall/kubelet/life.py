@@ -119,13 +119,11 @@ class Life:
         self._unready_since: float | None = None
         self._down_since: float | None = None
         self._waits = False
-        self._calm_after = 0.0
         timeout_s = min((probe.timeout_s for probe in spec.probes), default=math.inf)
         fits = all(probe.timeout_s <= probe.period_s for probe in spec.probes)
         shortest_s = timeout_s - 2 * app.answers_in_s if fits else 0.0
         pairs = enumerate(zip(self._starts, self._ends, strict=True))
         self._long = [i for i, (start, end) in pairs if end - start >= shortest_s]
-        self._settle_s = max((p.initial_delay_s + p.period_s for p in spec.probes), default=0) + 1.0
         self._fits = fits
 
     def play(self) -> Toll:
@@ -143,7 +141,11 @@ class Life:
         return self.toll
 
     def _next_at(self) -> float:
-        at = min(self.pod.next_wake, self._exit_at, self._start_at)
+        at = self.pod.next_wake
+        if self._exit_at < at:
+            at = self._exit_at
+        if self._start_at < at:
+            at = self._start_at
         for ended_at, _ in self._answers.values():
             if ended_at < at:
                 at = ended_at
@@ -158,7 +160,6 @@ class Life:
         if self._start_at <= now:
             self._start_at = NEVER
             self._up_at = now + self.app.starts_in_s
-            self._calm_after = now + self._settle_s
             self._obey(pod.container_started(now), now)
             return
         for type, (ended_at, outcome) in self._answers.items():
@@ -256,11 +257,12 @@ class Life:
     def _at_rest(self, now: float) -> bool:
         """Whether probes change nothing until the next stall: all passed, nothing under way, nothing planned."""
         pod = self.pod
-        if pod.state is not State.RUNNING or not pod.ready or not self._fits or now < self._calm_after:
+        if pod.state is not State.RUNNING or not pod.ready or not self._fits:
             return False
         if self._exit_at < NEVER or now < self._up_at or pod.next_wake != pod.workers.wakes_at:
             return False
-        return all(_rests(worker, pod.instance) for worker in pod.workers.all)
+        started_at = pod.status.started_at
+        return all(_rests(worker, pod.instance, started_at) for worker in pod.workers.all)
 
     def _skip(self, until: float) -> None:
         """Go on to the first stall that needs the machine: its tickers stand at the first tick inside it."""
@@ -311,8 +313,15 @@ class Life:
         toll.restarts_of_pod.append(toll.restarts)
 
 
-def _rests(worker: Worker, instance: int | None) -> bool:
+def _rests(worker: Worker, instance: int | None, started_at: float) -> bool:
+    """Whether its next success would change nothing, and its next failure be the first of a run."""
+    if worker.probing or worker.triggered:
+        return False
     if worker.type is ProbeType.STARTUP:
-        return worker.on_hold and worker.instance == instance and not worker.probing
-    passed = worker.value is Value.SUCCESS and worker.last is Value.SUCCESS and worker.run > 0
-    return passed and worker.instance == instance and not worker.probing and not worker.triggered
+        return worker.on_hold and worker.instance == instance
+    if worker.tick_at - started_at < worker.probe.initial_delay_s:
+        return False
+    if worker.type is ProbeType.LIVENESS:
+        # A new container takes it off hold at its next tick; a run of 0 counts like a run of successes.
+        return (not worker.on_hold or worker.instance != instance) and (worker.run == 0 or worker.last is Value.SUCCESS)
+    return worker.instance == instance and worker.value is Value.SUCCESS and worker.last is Value.SUCCESS

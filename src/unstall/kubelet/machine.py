@@ -187,20 +187,18 @@ class Pod:
             worker.attempt += 1
             return [StartProbe(type, worker.probe, worker.attempt)]
         worker.probing = False
-        self._out += probe_events(now, type, outcome, output, state)
+        if outcome is not Outcome.SUCCESS:
+            self._out += probe_events(now, type, outcome, output, state)
         if outcome is not Outcome.ERROR and not worker.ended:
-            self.workers.publish(worker, worker.record(COUNTED[outcome]))
-            self._patch_ready()
+            changes = worker.record(COUNTED[outcome])
+            if changes:
+                self.workers.publish(worker, changes)
         # The worker looks at its ticker at once, the sync that the change causes comes a moment later.
         self._run_due(now)
         return self._settle(now)
 
     def container_exited(self, code: int, now: float) -> list[Wish]:
-        """The container's process ended, killed or by itself.
-
-        Raises:
-            OutOfOrder: no container runs.
-        """
+        """The container's process ended, killed or by itself; `OutOfOrder` where none runs."""
         self._tell(now)
         if self._exit is not None or self.state not in (State.RUNNING, State.KILLING):
             raise OutOfOrder(f"no container runs that could have exited at {now:g} s (the pod is {self.state})")
@@ -232,7 +230,10 @@ class Pod:
     @property
     def next_wake(self) -> float:
         """When to call `wake` next unless something else happens before; infinite if never."""
-        return min(self._notice_at, self._sync_at, self.workers.wakes_at)
+        at = self.workers.wakes_at
+        if self._notice_at < at:
+            at = self._notice_at
+        return self._sync_at if self._sync_at < at else at
 
     def _tell(self, now: float) -> None:
         if now < self._now - EDGE_S:
@@ -248,13 +249,13 @@ class Pod:
                 self._sync(now)
             else:
                 self.workers.run_next(now)
-                self._patch_ready()
 
     def _settle(self, now: float) -> list[Wish]:
         """Let syncs and triggered readiness probes follow from each other until nothing is left to do now."""
         workers = self.workers
         while workers.published or workers.run_triggered(now):
-            self._patch_ready()
+            if workers.judged:
+                self._patch_ready()
             if workers.published:
                 workers.published = False
                 self._sync(now)
@@ -292,6 +293,7 @@ class Pod:
 
     def _patch_ready(self) -> None:
         """A published readiness goes to the API at once, past a sync that is blocked."""
+        self.workers.judged = False
         value = self.workers.cached(_READINESS)
         if value is not None and self.status.state == "running" and self.started:
             self._set_ready(value is Value.SUCCESS)

@@ -8,19 +8,26 @@ from unstall.kubelet.wishes import Outcome, Waiting
 from unstall.model import PodEvent, ProbeType
 
 _PROBE = {
-    Outcome.FAILURE: ("Unhealthy", "{type} probe failed: "),
-    Outcome.WARNING: ("ProbeWarning", "{type} probe warning: "),
-    Outcome.ERROR: ("Unhealthy", "{type} probe errored and resulted in {state} state: "),
+    (type, outcome): (reason, f"{type.value.capitalize()} probe {said}")
+    for type in ProbeType
+    for outcome, reason, said in (
+        (Outcome.FAILURE, "Unhealthy", "failed: "),
+        (Outcome.WARNING, "ProbeWarning", "warning: "),
+        (Outcome.ERROR, "Unhealthy", "errored and resulted in {state} state: "),
+    )
 }
-"""Reason and text by outcome; a success leaves no event, nor does an unknown outcome without an error."""
+"""Reason and text; a success leaves no event, nor does an unknown outcome without an error."""
 
 
 def probe_events(now: float, type: ProbeType, outcome: Outcome, output: str, state: str) -> list[PodEvent]:
     """The event a probe leaves, if any, also below its threshold."""
-    said = _PROBE.get(outcome)
+    said = _PROBE.get((type, outcome))
     if said is None:
         return []
-    return [PodEvent(now, said[0], said[1].format(type=type.value.capitalize(), state=state) + output, "Warning")]
+    reason, text = said
+    if outcome is Outcome.ERROR:
+        text = text.format(state=state)
+    return [PodEvent(now, reason, text + output, "Warning")]
 
 
 def stopping(spec: PodSpec) -> str:

@@ -14,9 +14,20 @@ class Workers:
     """Up to three workers that read one status cache. What they want done goes to ``out``.
 
     ``published`` is set when a change was published that makes the pod sync; whoever syncs clears it.
+    ``judged`` is set when a readiness was published, for the API.
     """
 
-    __slots__ = ("_kubelet_started_at", "_random", "all", "by_type", "out", "published", "readiness", "status")
+    __slots__ = (
+        "_kubelet_started_at",
+        "_random",
+        "all",
+        "by_type",
+        "judged",
+        "out",
+        "published",
+        "readiness",
+        "status",
+    )
 
     def __init__(self, status: CachedStatus, random: Callable[[], float], kubelet_started_at: float) -> None:
         self.status = status
@@ -25,6 +36,7 @@ class Workers:
         self.all: list[Worker] = []
         self.readiness: Worker | None = None
         self.published = False
+        self.judged = False
         self._random = random
         self._kubelet_started_at = kubelet_started_at
 
@@ -51,7 +63,10 @@ class Workers:
 
     def run_next(self, now: float) -> None:
         """The most overdue ticker is taken. Where a trigger waits as well, chance decides between the two."""
-        worker = min(self.all, key=lambda worker: worker.wakes_at)
+        worker, at = self.all[0], NEVER
+        for other in self.all:
+            if other.tick_at < at and not other.probing and not other.ended:
+                worker, at = other, other.tick_at
         worker.awake = True
         if worker.triggered and self._random() < 0.5:
             worker.take_trigger(now)
@@ -85,6 +100,7 @@ class Workers:
             self.out.append(Published(worker.type, value, worker.instance))
             if worker.type is not ProbeType.LIVENESS or value is Value.FAILURE:
                 self.published = True
+                self.judged = worker is self.readiness or self.judged
 
     def stop(self, readiness: bool) -> None:
         """End liveness and startup workers, and the readiness worker too where told so."""
@@ -94,7 +110,8 @@ class Workers:
 
     def _run(self, worker: Worker, now: float) -> None:
         step, changes = worker.run_once(self.status, now, self._kubelet_started_at)
-        self.publish(worker, changes)
+        if changes:
+            self.publish(worker, changes)
         if step is Step.PROBE:
             self.out.append(StartProbe(worker.type, worker.probe))
         elif step is Step.END:
