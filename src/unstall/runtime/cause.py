@@ -98,7 +98,7 @@ class Ledger:
         books = self.books
         ran = books.ran_and_waited()
         state, where = books.state(), books.waits_in()
-        wall = now - at
+        wall = max(0.0, now - at)
         if ran is None:
             self._spent[5] += wall
             self._last = (now, cpu, waited, throttled)
@@ -134,7 +134,7 @@ class Ledger:
 
     def breakdown(self, end: float, cpu_at_start: float, gc_now: float) -> dict[str, float | None]:
         """The seconds of each cause from the start to ``end``, never more together than the wall time."""
-        wall = end - self._start
+        wall = max(0.0, end - self._start)
         _, cpu, waited, quota = self._last
         base_wait = self._base[1][1] if self._base[1] is not None else waited
         run_queue = max(0.0, waited - base_wait)
@@ -160,10 +160,16 @@ class Ledger:
         return shown
 
 
-def blame(duration_s: float, cause: dict[str, float | None], threshold_s: float) -> str:
-    """``code`` where enough of the stall is left once all that the environment took is gone."""
+def blame(duration_s: float, cause: dict[str, float | None], threshold_s: float, over: bool = True) -> str:
+    """``code`` where enough of the stall is left once all that the environment took is gone.
+
+    ``over`` is False while the stall lasts: then it is judged by what took most so far.
+    """
     taken = sum(cause.get(name) or 0.0 for name in ("run_queue_s", "throttled_s", "suspended_s"))
-    return "code" if duration_s - taken >= threshold_s else "environment"
+    if over:
+        return "code" if duration_s - taken >= threshold_s else "environment"
+    # A stall just seen has lasted hardly longer than the threshold: any wait at all would acquit the code.
+    return "code" if taken < max(duration_s - threshold_s, duration_s / 2) else "environment"
 
 
 def cgroup_stat(pid: int) -> tuple[str, bool]:

@@ -113,19 +113,18 @@ def _frame(line: Line) -> dict[str, Any]:
 
 
 def site(stack: Sequence[Line]) -> Line | None:
-    """The line to blame: the innermost of the application's own, else the innermost outside the event loop."""
+    """The line to blame: the innermost of the application's own, else the innermost, unless the loop only waits."""
     own = next((line for line in stack if line[3]), None)
     if own is not None:
         return own
-    return next((line for line in stack if not _is_machinery(line[0])), None)
+    for line in stack:
+        if not line[0].startswith("<frozen "):
+            return line if _MACHINERY.isdisjoint(line[0].split("/")) else None
+    return None
 
 
-def _is_machinery(path: str) -> bool:
-    """Where a stack without any own frame merely waits, or comes from."""
-    return path.startswith("<frozen ") or not _MACHINERY.isdisjoint(path.split("/"))
-
-
-_MACHINERY = frozenset({"asyncio", "selectors.py", "uvloop", "uvicorn", "runpy.py", "unstall", "threading.py"})
+# Where a stack without any own frame merely waits for the next event.
+_MACHINERY = frozenset({"asyncio", "selectors.py", "uvloop", "uvicorn", "click", "unstall"})
 
 
 def _key(stack: Sequence[Line]) -> tuple[str, int]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WAIT_FOR_ROUTE_S = 0.012
 """How long the first evidence waits for the request's name from within the process."""
 WAIT_FOR_LAST_S = 0.15
-WAIT_FOR_RULE_S = 0.5
+WAIT_FOR_RULE_S = 1.5
 SECOND_CAPTURE_S = 0.5
 
 
@@ -127,16 +127,16 @@ class Observer:
         self._evidence(episode, now + WAIT_FOR_LAST_S, last=True)
         self.gaps, gaps = self.shared.gaps_since(self.gaps)
         end = next((gap for gap in gaps if gap[0] == episode.start), None)
-        for gap in gaps:
-            if gap is not end:
-                self._tell_missed(gap)
         duration_s = end[1] - end[0] if end is not None else now - episode.start
         if end is not None:
             episode.late_s = end[2]
-        self._judge(episode, episode.start + duration_s, cpu)
+        self._judge(episode, episode.start + duration_s, cpu, over=True)
         self._rule(episode, now + WAIT_FOR_RULE_S)
         self.story.ended(episode, duration_s)
         self.shared.verdict.write((episode.start, self._verdict(episode, duration_s)))
+        for gap in gaps:
+            if gap is not end:
+                self._tell_missed(gap)
 
     def _rule(self, episode: Episode, until: float) -> None:
         """Ask the catalogue, and wait for its answer only while the loop beats."""
@@ -156,9 +156,9 @@ class Observer:
     def _verdict(self, episode: Episode, duration_s: float) -> dict[str, Any]:
         return episode.event("stall_ended", duration_s, 0.0, {})
 
-    def _judge(self, episode: Episode, now: float, cpu: float) -> None:
+    def _judge(self, episode: Episode, now: float, cpu: float, over: bool = False) -> None:
         episode.cause = self.ledger.breakdown(now, cpu, self.cells[mapping.GC])
-        episode.blame = blame(now - episode.start, episode.cause, self.threshold_s)
+        episode.blame = blame(now - episode.start, episode.cause, self.threshold_s, over)
 
     def _capture(self, episode: Episode, now: float) -> None:
         self.capture.number = int(self.cells[mapping.SIGNAL])
@@ -202,7 +202,7 @@ class Observer:
         self._evidence(episode, time.monotonic() + 0.02)
         self.ledger.begin(start, self.cells[mapping.CPU])
         self.ledger.step(end)
-        self._judge(episode, end, self.cells[mapping.CPU])
+        self._judge(episode, end, self.cells[mapping.CPU], over=True)
         self.story.began(episode, start + self.threshold_s)
         self.story.ended(episode, end - start)
 

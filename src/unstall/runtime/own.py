@@ -46,6 +46,8 @@ class OwnFiles:
             return False
         if path.startswith(self.roots):
             return True
-        if path.startswith((_STDLIB, self.bin)) or any(part in path for part in _INSTALLED):
+        if path.startswith(_STDLIB) or (self.bin and path.startswith(self.bin)):
+            return False
+        if any(part in path for part in _INSTALLED):
             return False
         return path.startswith(self.below)

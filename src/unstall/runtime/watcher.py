@@ -16,7 +16,7 @@ from typing import Any
 from unstall import __version__
 from unstall.runtime import aftermath, asgi, mapping
 from unstall.runtime.beat import Heart
-from unstall.runtime.cause import start_ticks
+from unstall.runtime.cause import Books, Ledger, blame, start_ticks
 from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample
 from unstall.runtime.own import OwnFiles
 from unstall.runtime.recorder import SCHEMA, Recorder
@@ -57,6 +57,7 @@ class Watch:
         cells = self.cells = self.shared.cells
         cells[mapping.PID], cells[mapping.TICKS] = float(self.pid), float(ticks)
         self.enter, self.leave = self.shared.enter, self.shared.leave
+        self.ledger = Ledger(Books(self.pid, threading.get_native_id()))
         self.heart = Heart(loop, self.shared, settings.threshold_s)
         self.sign = self.heart.sign
         self.stalls = 0
@@ -165,6 +166,7 @@ class Watch:
         if self.link.alive:
             self.link.rest(1.0)  # the observer rings when a beat is overdue
             return True
+        self.ledger.healthy(now, cells[mapping.GC])
         rest = start + threshold_s - time.monotonic()
         if rest > 0:
             time.sleep(rest)
@@ -199,7 +201,10 @@ class Watch:
         episode.in_flight = tuple(route_of(s) for s in list(self.in_flight.values())[:IN_FLIGHT_SHOWN])
         alone = not self.link.alive
         self._publish(episode, False)
+        cpu = cells[mapping.CPU]
+        self.ledger.begin(start, cpu)
         if alone:
+            self._judge(episode, time.monotonic(), cpu)
             self.story.began(episode, time.monotonic())
         while not self.heart.stopped:
             time.sleep(0.02 if time.monotonic() - start < 2 else 0.1)
@@ -210,18 +215,27 @@ class Watch:
             if not alone and not self.link.alive:
                 alone = True  # the witness died: go on from here
             lasted = time.monotonic() - start
+            if alone:
+                self._judge(episode, start + lasted, cpu)
             if alone and lasted - episode.told_s >= 1:
                 self.story.update(episode, time.monotonic())
         self._publish(episode, True)
-        self._over(episode, alone)
+        self._over(episode, alone, cpu)
 
-    def _over(self, episode: Episode, alone: bool) -> None:
+    def _judge(self, episode: Episode, now: float, cpu: float, over: bool = False) -> None:
+        """Without an observer the same books are read from within."""
+        self.ledger.step(time.monotonic())
+        episode.cause = self.ledger.breakdown(now, cpu, self.cells[mapping.GC])
+        episode.blame = blame(now - episode.start, episode.cause, self.settings.threshold_s, over)
+
+    def _over(self, episode: Episode, alone: bool, cpu: float) -> None:
         gaps = self._count()
         end = next((gap for gap in gaps if gap[0] == episode.start), None)
         duration_s = end[1] - end[0] if end is not None else time.monotonic() - episode.start
         if end is not None:
             episode.late_s = end[2]
         if alone:
+            self._judge(episode, episode.start + duration_s, cpu, over=True)
             self.story.ended(episode, duration_s)
         record = episode.event("stall_ended", duration_s, time.time() - duration_s, self.who)
         self._last = (time.monotonic(), record)
@@ -234,7 +248,7 @@ class Watch:
 
     def _verdict(self, start: float) -> dict[str, Any] | None:
         """What the observer made of this stall; waited for while the loop beats."""
-        until = time.monotonic() + 1.0
+        until = time.monotonic() + 2.5
         while time.monotonic() < until and not self.heart.stopped:
             found = self.shared.verdict.read_new()
             if found is not None and isinstance(found, tuple) and found[0] == start:

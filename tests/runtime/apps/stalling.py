@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator
 
@@ -100,3 +102,29 @@ async def awaits(seconds: float) -> dict[str, str]:
 async def short() -> dict[str, str]:
     time.sleep(0.02)
     return {}
+
+
+@app.get("/long-gil")
+async def long_gil() -> dict[str, str]:
+    re.match(r"(a+)+$", "a" * 40 + "b")  # STALLS: long-gil
+    return {}
+
+
+@app.get("/taken-signal")
+async def taken_signal() -> dict[str, str]:
+    signal.signal(signal.SIGUSR2, lambda *_: app.state.__setattr__("signalled", True))
+    return {}
+
+
+@app.get("/signalled")
+async def signalled() -> dict[str, bool]:
+    return {"signalled": getattr(app.state, "signalled", False)}
+
+
+@app.get("/fork")
+async def fork() -> dict[str, int]:
+    child = os.fork()
+    if child == 0:
+        time.sleep(0.6)
+        os._exit(0)
+    return {"child": child}

@@ -1,0 +1,303 @@
+"""The parts that need no server: accounts, dumps, the mapping, the recorder, what is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unstall.runtime.aftermath import open_stalls
+from unstall.runtime.capture import Capture, parse
+from unstall.runtime.cause import Books, Ledger, blame, start_ticks
+from unstall.runtime.evidence import Episode, Sample, site
+from unstall.runtime.mapping import RING, SLOTS, Shared
+from unstall.runtime.own import OwnFiles
+from unstall.runtime.recorder import Recorder, to_json
+from unstall.runtime.routes import RouteTable, rows_of
+from unstall.runtime.rules import Rules
+from unstall.runtime.story import MESSAGE_BYTES, Limit, TerminationMessage
+
+
+class FakeBooks:
+    """Accounts that say what the test wants them to."""
+
+    def __init__(self) -> None:
+        self.cpu_s = self.wait_s = self.quota_s = 0.0
+        self.letter, self.where, self.count = "S", "hrtimer_nanosleep", 0
+
+    def ran_and_waited(self) -> tuple[float, float]:
+        return self.cpu_s, self.wait_s
+
+    def throttled(self) -> float:
+        return self.quota_s
+
+    def state(self) -> str:
+        return self.letter
+
+    def waits_in(self) -> str:
+        return self.where
+
+    def switches(self) -> int:
+        return self.count
+
+
+def breakdown(books: FakeBooks, steps: list[dict[str, Any]], step_s: float = 0.1) -> dict[str, float | None]:
+    ledger = Ledger(books)  # type: ignore[arg-type]
+    ledger.healthy(100.0, 0.0)
+    ledger.begin(100.0, 0.0)
+    now = 100.0
+    for changes in steps:
+        now += step_s
+        for name, value in changes.items():
+            setattr(books, name, value)
+        ledger.step(now)
+    return ledger.breakdown(now, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "cause"),
+    [
+        ([{}, {}, {}], "syscall_s"),
+        ([{"cpu_s": 0.1, "letter": "R", "where": ""}, {"cpu_s": 0.2}, {"cpu_s": 0.3}], "cpu_s"),
+        ([{"letter": "R", "where": "", "wait_s": 0.1}, {"wait_s": 0.2}, {"wait_s": 0.3}], "run_queue_s"),
+        ([{"letter": "R", "where": "", "quota_s": 0.1}, {"quota_s": 0.2}, {"quota_s": 0.3}], "throttled_s"),
+        (
+            [{"letter": "R", "where": "", "quota_s": 0.1, "wait_s": 0.1}, {"quota_s": 0.3, "wait_s": 0.3}, {}],
+            "throttled_s",
+        ),
+        ([{"letter": "T", "where": "do_signal_stop"}, {}, {}], "suspended_s"),
+        ([{"where": "futex_wait_queue"}, {}, {}], "lock_s"),
+        ([{"where": "futex_wait_queue", "count": 20}, {"count": 40}, {"count": 60}], "gil_s"),
+    ],
+)
+def test_the_time_of_a_stall_goes_to_what_took_it(steps: list[dict[str, Any]], cause: str) -> None:
+    parts = breakdown(FakeBooks(), steps)
+    assert max(parts, key=lambda name: parts[name] or 0.0) == cause
+    assert sum(value or 0.0 for name, value in parts.items() if name != "gc_s") <= 0.3 + 1e-6
+
+
+def test_throttling_of_another_thread_does_not_excuse_a_sleep() -> None:
+    parts = breakdown(FakeBooks(), [{}, {"quota_s": 0.2}, {"quota_s": 0.3}])
+    assert parts["throttled_s"] == 0.0
+    assert blame(0.3, parts, 0.1) == "code"
+
+
+def test_code_is_blamed_only_where_the_rest_reaches_the_threshold() -> None:
+    assert blame(0.3, {"run_queue_s": 0.15}, 0.1) == "code"
+    assert blame(0.3, {"run_queue_s": 0.15, "throttled_s": 0.1}, 0.1) == "environment"
+
+
+DUMP = """Stack (most recent call first):
+  File "/usr/lib/python3.11/json/decoder.py", line 353 in raw_decode
+  File "/app/a, line 3.py", line 12 in <lambda>
+Stack (most recent call first):
+  File "/app/b.py", line 7 in work
+"""
+
+
+def test_the_last_stack_of_a_dump_is_read_with_odd_names() -> None:
+    own = OwnFiles(below=("/app/",), bin_="")
+    assert parse(DUMP, own) == (("/app/b.py", 7, "work", True),)
+    first = parse(DUMP[: DUMP.rindex("Stack")], own)
+    assert first[1] == ("/app/a, line 3.py", 12, "<lambda>", True)
+    assert not first[0][3]
+
+
+def test_the_signal_is_not_sent_to_a_process_that_would_die_of_it() -> None:
+    """`sleep` stands for a process that was replaced by exec: same pid, no handler."""
+    child = subprocess.Popen(["sleep", "30"])
+    try:
+        time.sleep(0.1)
+        books = Books(child.pid, child.pid)
+        with open(os.devnull, "rb") as dump:
+            right = Capture(child.pid, child.pid, start_ticks(child.pid), 12, dump.fileno(), books)
+            assert not right.allowed()
+            assert right.take(OwnFiles()) == ()
+            other = Capture(child.pid, child.pid, start_ticks(child.pid) + 1, 12, dump.fileno(), books)
+            assert not other.allowed()
+        time.sleep(0.1)
+        assert child.poll() is None
+        books.close()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_gone_process_has_empty_accounts() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    books = Books(child.pid, child.pid)
+    assert (books.ran_and_waited(), books.state(), books.throttled()) == (None, "", 0.0)
+
+
+def test_slots_hold_what_is_in_flight_and_run_out_quietly() -> None:
+    shared = Shared()
+    slots = [shared.enter(f"GET /{i}") for i in range(SLOTS + 3)]
+    assert slots[-3:] == [0, 0, 0]
+    for slot in slots[1:]:
+        shared.leave(slot)
+    assert shared.in_flight(10) == ["GET /0"]
+    assert shared.enter("GET /ü" + "x" * 500) > 0
+    assert len(shared.in_flight(10)) == 2
+
+
+def test_a_blob_is_read_whole_once_or_not_at_all() -> None:
+    shared = Shared()
+    assert shared.evidence.write((1.5, "a", None))
+    assert shared.evidence.read_new() == (1.5, "a", None)
+    assert shared.evidence.read_new() is None
+    assert not shared.evidence.write("x" * 100_000)
+    shared.evidence.write("torn")
+    shared.bytes[shared.bytes.find(b"torn")] = 0
+    assert shared.evidence.read_new() is None
+
+
+def test_gaps_are_kept_in_a_ring() -> None:
+    shared = Shared()
+    for i in range(RING + 5):
+        shared.add_gap(float(i), i + 0.5, 0.1)
+    total, gaps = shared.gaps_since(0)
+    assert (total, len(gaps), gaps[-1][0]) == (RING + 5, RING, float(RING + 4))
+
+
+def test_the_record_rotates_and_keeps_its_totals(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    recorder = Recorder(str(path), pytest.fail, lambda: {"event": "alive", "stalls": 7}, limit_bytes=2000)
+    other = Recorder(str(path), pytest.fail, limit_bytes=2000)
+    for i in range(100):
+        assert (recorder if i % 2 else other).write({"event": "x", "i": i, "pad": "." * 50})
+    assert path.stat().st_size <= 2100
+    lines = [json.loads(line) for name in (f"{path}.1", path) for line in Path(name).read_text().splitlines()]
+    assert [line["i"] for line in lines if "i" in line][-1] == 99
+    numbers = [line["i"] for line in lines if "i" in line]
+    assert numbers == list(range(numbers[0], 100))
+
+
+def test_a_record_that_cannot_be_written_is_one_warning(tmp_path: Path) -> None:
+    for path in (str(tmp_path / "no" / "such" / "folder"), "/dev/full"):
+        said: list[str] = []
+        recorder = Recorder(path, said.append)
+        assert not recorder.write({"event": "x"})
+        assert not recorder.write({"event": "y"})
+        assert len(said) == 1
+        assert "UNSTALL_RECORD" in said[0]
+        assert recorder.lost == 2
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 1.5, 'ü\n"\\\u2028', [1, [2]], {"a": {"b": ()}}, {"1": False}, 1e300])
+def test_our_json_is_what_the_json_package_reads(value: Any) -> None:
+    assert json.loads(to_json(value)) == json.loads(json.dumps(value))
+
+
+def test_one_line_a_minute_per_site_and_the_rest_is_counted() -> None:
+    limit = Limit()
+    assert limit.allows("a", 0.0) == (True, 0)
+    assert limit.allows("a", 1.0) == (False, 0)
+    assert limit.allows("b", 1.0) == (True, 0)
+    assert limit.allows("a", 59.9) == (False, 0)
+    assert limit.allows("a", 61.0) == (True, 2)
+
+
+def record(depth: int) -> dict[str, Any]:
+    episode = Episode(1.0, 0.1)
+    frames = tuple((f"/app/{'d' * 200}/{i}.py", i, "f" * 80, True) for i in range(depth))
+    episode.add(Sample(1.1, frames, "GET /a", "frame", "time.sleep"))
+    episode.in_flight = tuple(f"GET /{'x' * 90}{i}" for i in range(20))
+    return episode.event("stall_began", 0.1, 1000.0, {"host": "h", "pid": 1, "worker": 0})
+
+
+def test_the_termination_message_is_one_json_line_of_at_most_4096_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    message = TerminationMessage(str(path))
+    message.put(record(80))
+    assert not path.exists(), "written only where it exists"
+    path.touch()
+    message.put(record(80))
+    assert path.stat().st_size <= MESSAGE_BYTES
+    assert json.loads(path.read_text())["site"]["line"] == 0
+    path.write_text("the app's own last words")
+    message.empty()
+    assert path.read_text() == "the app's own last words"
+
+
+def test_the_site_seen_most_often_stands_for_the_stall() -> None:
+    episode = Episode(0.0, 0.1)
+    for line, route in ((5, None), (9, None), (9, "GET /a"), (9, None)):
+        episode.add(Sample(0.1, (("/app/x.py", line, "f", True),), route, "frame" if route else None))
+    assert episode.guilty is not None
+    assert (site(episode.guilty.stack), episode.guilty.route) == (("/app/x.py", 9, "f", True), "GET /a")
+
+
+def test_only_a_dead_process_of_this_host_has_open_stalls() -> None:
+    me = {"host": "h", "pid": os.getpid(), "process": start_ticks(os.getpid())}
+    dead = {"host": "h", "pid": os.getpid(), "process": 1}
+    lines = [
+        {**me, "event": "stall_began", "duration_s": 0.1},
+        {**dead, "event": "stall_began", "duration_s": 0.1},
+        {**dead, "event": "stall_update", "duration_s": 3.0},
+        {**dead, "host": "other", "event": "stall_began", "duration_s": 0.1},
+        {**dead, "process": 2, "event": "stall_began", "duration_s": 0.1},
+        {**dead, "process": 2, "event": "stall_ended", "duration_s": 0.1},
+    ]
+    found = open_stalls([json.dumps(line).encode() for line in lines] + [b'{"half'], "h")
+    assert [(e["process"], e["duration_s"]) for e in found] == [(1, 3.0)]
+
+
+def test_a_stack_names_its_route_only_where_one_of_them_is_in_flight() -> None:
+    from fastapi import Depends, FastAPI
+
+    app = FastAPI()
+
+    def shared_dependency() -> None: ...
+
+    @app.get("/a/{id}", dependencies=[Depends(shared_dependency)])
+    async def a() -> None: ...
+
+    @app.get("/b", dependencies=[Depends(shared_dependency)])
+    async def b() -> None: ...
+
+    table = RouteTable()
+    table.load(rows_of(app))
+    here = __file__
+    in_a = ((here, a.__code__.co_firstlineno + 1, "a", True),)
+    in_both = ((here, shared_dependency.__code__.co_firstlineno, "shared_dependency", True),)
+    assert table.find(in_a, ["GET /a/7"]) == ("GET /a/{id}", "table")
+    assert table.find(in_both, ["GET /a/7", "GET /b"]) == (None, None)
+    assert table.find(in_both, ["GET /b", "GET /c"]) == ("GET /b", "table")
+    assert table.label("GET /nothing") == "GET /nothing"
+
+
+def test_installed_code_is_not_the_applications_own(tmp_path: Path) -> None:
+    app = str(tmp_path)
+    own = OwnFiles(below=(app + os.sep,), bin_=os.path.join(app, ".venv", "bin", ""))
+    assert f"{app}/app/main.py" in own
+    assert f"{app}/.venv/lib/python3.12/site-packages/x.py" not in own
+    assert f"{app}/.venv/bin/uvicorn" not in own
+    assert os.__file__ not in own
+    assert "<frozen importlib._bootstrap>" not in own
+
+
+def test_a_rule_is_looked_up_without_waiting_and_once() -> None:
+    rules = Rules()
+    rules.ask("time.sleep")
+    rules.ask("no.such.call")
+    assert rules.find(None) == (None, None)
+    until = time.monotonic() + 60
+    while rules.find("time.sleep") is None or rules.find("no.such.call") is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert rules.find("time.sleep") == ("UNS101", "await asyncio.sleep(...)")
+    assert rules.find("no.such.call") == (None, None)
+
+
+def test_a_waiting_loop_has_no_site() -> None:
+    waiting = (("/usr/lib/python3.11/selectors.py", 468, "select", False), ("/x/asyncio/base_events.py", 1, "r", False))
+    importing = (("<frozen importlib._bootstrap>", 1, "_load", False), ("/x/site-packages/lib/a.py", 3, "g", False))
+    assert site(waiting) is None
+    assert site(importing) == importing[1]
