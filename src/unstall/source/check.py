@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,14 +80,22 @@ def check(root: Path, options: Options | None = None) -> CheckReport:
         root, paths, left_out = root.parent, [root.name], 0
     else:
         paths, left_out = find_sources(root, options.exclude, options.tests)
-    stored = collect(root, paths, options.cache, options.jobs)
-    return analysed(paths, stored, options, left_out)
+    # Facts are many small tuples without cycles: the collector would walk them again and again for nothing.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        stored = collect(root, paths, options.cache, options.jobs)
+        return analysed(paths, stored, options, left_out)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def analysed(paths: list[str], stored: Stored, options: Options, left_out: int = 0) -> CheckReport:
     """Findings from facts."""
     outlines = [outline_of(stored.entries[path]) for path in paths]
-    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]]), outlines)
+    properties = frozenset(name for outline in outlines for name in outline.properties)
+    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]], properties), outlines)
     rows = extended(options)
     resolver = Resolver(project, rows)
     graph, entries, unknown = linked(resolver)

@@ -207,23 +207,30 @@ def to_plain(facts: FileFacts) -> tuple[Any, ...]:
     )
 
 
-def from_plain(plain: tuple[Any, ...]) -> FileFacts:
-    """The inverse of ``to_plain``."""
+def from_plain(plain: tuple[Any, ...], properties: frozenset[str] | None = None) -> FileFacts:
+    """The inverse of ``to_plain``. Attributes that are no property anywhere in the project may be left out."""
     exprs, functions, classes, calls, *rest = plain
     make = tuple.__new__
+
+    def kept(effect: tuple[Any, ...]) -> bool:
+        return effect[0] != "attribute" or properties is None or exprs[effect[4]][2] in properties
+
+    built = [
+        make(
+            FunctionFacts,
+            (
+                *row[:6],
+                tuple([make(Param, p) for p in row[6]]),
+                *row[7:9],
+                tuple([make(Effect, e) for e in row[9] if kept(e)]),
+                *row[10:],
+            ),
+        )
+        for row in functions
+    ]
     return FileFacts(
         exprs,
-        tuple(
-            FunctionFacts(
-                *f[:6],
-                tuple([make(Param, p) for p in f[6]]),
-                f[7],
-                f[8],
-                tuple([make(Effect, e) for e in f[9]]),
-                *f[10:],
-            )
-            for f in functions
-        ),
+        tuple(built),
         tuple([make(ClassFacts, c) for c in classes]),
         tuple([make(Call, c) for c in calls]),
         *rest,

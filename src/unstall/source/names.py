@@ -18,7 +18,9 @@ from unstall.source.values import DEEPEST_ACTIVATION, Activation, Value, Values,
 _MOST_ACTIVATIONS = 24
 _DEEPEST = 150
 _LONGEST_ORIGIN = 12
-_CONTAINER_ACCESS = frozenset("get pop popitem values items setdefault __getitem__ copy popleft".split())
+_CONTAINER_ACCESS = frozenset(
+    ["get", "pop", "popitem", "values", "items", "setdefault", "__getitem__", "copy", "popleft"]
+)
 
 
 class Resolver:
@@ -36,6 +38,7 @@ class Resolver:
         self.annotations = Annotations(self)
         self.deps: set[Any] = set()
         self._activations: dict[Any, Activation] = {}
+        self._plain: dict[tuple[int, int], Activation] = {}
         self._counts: dict[tuple[int, int], int] = {}
         self._names: dict[tuple[str, str], tuple[Values, frozenset[Any]]] = {}
         self._depth = 0
@@ -51,8 +54,18 @@ class Resolver:
         binds: tuple[tuple[int, Values], ...] = (),
     ) -> Activation:
         """The one activation for these facts; arguments are dropped where there are too many variants."""
+        if not binds and me is None and env is None:
+            plain = self._plain.get((file, function))
+            if plain is None:
+                plain = self._plain[file, function] = Activation(
+                    file, function, self.project.facts(file), None, None, (), (file, function, None, None, ()), 1
+                )
+            return plain
         binds = tuple((at, values) for at, values in binds if any(useful(v) for v in values))
-        depth = 1 + max([env.depth if env else 0, *(self._value_depth(v) for _, values in binds for v in values)])
+        depth = 1 + (env.depth if env else 0)
+        for _, values in binds:
+            for value in values:
+                depth = max(depth, 1 + self._value_depth(value))
         if binds and (depth > DEEPEST_ACTIVATION or self._counts.get((file, function), 0) > _MOST_ACTIVATIONS):
             binds, depth = (), 1 + (env.depth if env else 0)
         key = (file, function, me, env.key if env else None, binds)

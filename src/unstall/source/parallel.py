@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import marshal
 import os
 import subprocess
@@ -78,6 +79,7 @@ def _elsewhere(share: list[int], sources: Sequence[bytes], found: dict[int, Pack
 
 def serve() -> None:
     """What a worker process does: sources on standard input, facts on standard output."""
+    gc.disable()
     sources = marshal.loads(sys.stdin.buffer.read())
     sys.stdout.buffer.write(marshal.dumps([_read_one(data) for data in sources]))
 

@@ -63,14 +63,16 @@ def collect(root: Path, paths: list[str], cache: bool = True, jobs: int | None =
             entries[path] = (size, mtime_ns, *entry[2:])
         else:
             todo.append((path, data, size, mtime_ns))
+    read = len(todo)
     answers = read_all([data for _, data, _, _ in todo], jobs)
     for (path, data, size, mtime_ns), answer in zip(todo, answers, strict=True):
         entries[path] = (size, mtime_ns, _digest(data), *answer)
+    del todo, answers
     changed = frozenset(path for path, entry in entries.items() if path not in known or known[path][2] != entry[2])
     same_files = entries.keys() == known.keys()
-    if cache and (todo or not same_files):
+    if cache and (read or not same_files):
         _save(root / CACHE_DIR, f"facts-{version()}", entries)
-    return Stored(entries, changed, len(todo), same_files)
+    return Stored(entries, changed, read, same_files)
 
 
 def outline_of(entry: Entry) -> f.Outline:
@@ -78,9 +80,9 @@ def outline_of(entry: Entry) -> f.Outline:
     return f.Outline(*entry[3])
 
 
-def facts_of(entry: Entry) -> f.FileFacts:
+def facts_of(entry: Entry, properties: frozenset[str] | None = None) -> f.FileFacts:
     """Unpack one entry."""
-    return f.from_plain(marshal.loads(entry[4]))
+    return f.from_plain(marshal.loads(entry[4]), properties)
 
 
 def _digest(data: bytes) -> bytes:
