@@ -73,9 +73,11 @@ RECIPES = {
 class Value:
     """Something a path leads to: an object itself, or an instance of a class that was not made."""
 
-    def __init__(self, thing: object, instance: bool = False) -> None:
+    def __init__(self, thing: object, instance: bool = False, inner: object = None) -> None:
         self.thing = thing
         self.instance = instance
+        self.inner = inner
+        """What iterating or entering it gives, as a type hint, where that is declared."""
 
 
 class AnyOf:
@@ -254,7 +256,7 @@ def hinted(hint: typing.Any) -> Value:
         choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
         return hinted(choices[0]) if choices else Value(None)
     if isinstance(origin, type):
-        return Value(origin, instance=True)
+        return Value(origin, instance=True, inner=next(iter(typing.get_args(hint)), None))
     return Value(hint, instance=True) if isinstance(hint, type) and hint is not type(None) else Value(None)
 
 
@@ -268,7 +270,8 @@ def called(value: Value) -> Value:
     if value.instance and not callable(getattr(thing, "__call__", None)):  # noqa: B004
         raise Missing("()")
     if inspect.isgeneratorfunction(inspect.unwrap(function)):
-        return Value(collections.abc.Generator, instance=True)
+        declared_return = hints(inspect.unwrap(function)).get("return")
+        return Value(collections.abc.Generator, instance=True, inner=next(iter(typing.get_args(declared_return)), None))
     self_type = getattr(function, "__self__", None)
     hint = hints(inspect.unwrap(function)).get("return")
     if hint is getattr(typing, "Self", object()) and isinstance(self_type, type):
@@ -277,7 +280,7 @@ def called(value: Value) -> Value:
 
 
 def element(value: Value) -> Value:
-    return Value(None)
+    return Value(None) if value.inner is None else hinted(value.inner)
 
 
 def entered(value: Value, dunder: str) -> Value:
@@ -300,6 +303,8 @@ def attribute_or_open(value: Value, name: str) -> Value:
     """Nothing can be said about an attribute of a value nobody declared."""
     if value.thing is None:
         raise Open
+    if value.instance and value.inner is not None and not hasattr(value.thing, name):
+        return attribute_or_open(hinted(value.inner), name)  # a context manager stands for what it gives
     return _attribute(value, name)
 
 

@@ -70,7 +70,9 @@ def _add_library(facts: Facts, family: str, library: str, table: dict[str, Any])
     for line in _lines(table.get("inherits", "")):
         child, _, parents = line.partition("=")
         facts.bases[child.strip()] = tuple(parent.strip() for parent in parents.split(","))
-    defaults = {key: value for key, value in table.items() if key in ("rule", "why", "remedy", "transform", "gil")}
+    defaults = {
+        key: value for key, value in table.items() if key in ("rule", "why", "duration", "remedy", "transform", "gil")
+    }
     defaults |= {"family": family, "library": library}
     for pattern in listed(table.get("cheap", "")):
         facts.add_row(pattern, Row("", table["rule"], "", "0", **_said(defaults, ("family", "library"))))
