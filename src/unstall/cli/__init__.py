@@ -15,6 +15,7 @@ from unstall.errors import UnstallError
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check", "Find the blocking calls in your source, with the chain that leads to each."),
     "lab": ("lab", "Prove it: run experiments on real servers under real probes."),
+    "probe": ("probe", "Judge the probes of a manifest, and say what to set."),
     "pods": ("pods", "Say why the pods of a cluster were restarted."),
     "run": ("run", "Start a server as it is, watched: every stall named while it lasts."),
     "show": ("show", "Print or draw the result of a lab run again from its JSON file."),
