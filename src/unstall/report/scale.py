@@ -37,7 +37,8 @@ class Scale:
 
 def scale_for(timelines: Iterable[PodTimeline]) -> Scale:
     """One axis for several timelines: the longest decides, and answers that came after the end still fit."""
-    end_s = max((_end(timeline) for timeline in timelines), default=0.0) or 1.0
+    end_s = max((_end(timeline) for timeline in timelines), default=0.0)
+    end_s = max(end_s, 0.001) if end_s > 0 else 1.0
     return Scale(end_s, 0.001 if end_s <= 3 * 3600 else 0.01 if end_s <= 30 * 3600 else 0.1)
 
 

@@ -12,9 +12,7 @@ from unstall.report import words
 from unstall.report.events import Events, events_of
 from unstall.report.guilty import Guilty, guilty_lines
 from unstall.report.handover import Moment, moment_of
-from unstall.report.packing import pack
-from unstall.report.scale import clean, scale_for
-from unstall.report.strokes import WIDTH
+from unstall.report.scale import clean
 from unstall.report.timeline import Strip, timeline_svg
 
 MOST_STORY = 40
@@ -98,6 +96,7 @@ def section(experiment: Experiment, number: int, room: int) -> tuple[Section, in
     cleaned = [Trial(t.arm, t.index, clean(t.timeline)[0], t.story) for t in chosen]
     folded, not_drawn = _folded(experiment, chosen, ident, room)
     stalls = [(t.arm, stall) for t in cleaned for stall in t.timeline.stalls]
+    svg = drawing(experiment, f"timeline-{number}")
     shown = tuple(_shown(trial, experiment) for trial in cleaned)
     made = Section(
         ident=ident,
@@ -110,8 +109,8 @@ def section(experiment: Experiment, number: int, room: int) -> tuple[Section, in
         arms=tuple(words.visible(arm.name) for arm in experiment.arms),
         rows=tuple(_row(row) for row in experiment.table),
         compared=any(row.difference for row in experiment.table),
-        timeline=drawing(experiment, f"timeline-{number}"),
-        legend=_legend(cleaned),
+        timeline=svg,
+        legend=_legend(cleaned, svg),
         shown=shown,
         moments=_telling(shown),
         guilty=tuple(guilty_lines(stalls, experiment.findings)),
@@ -210,14 +209,13 @@ def _story_rows(trial: Trial) -> list[StoryRow]:
     return rows
 
 
-def _legend(trials: Sequence[Trial]) -> tuple[tuple[str, str], ...]:
+def _legend(trials: Sequence[Trial], svg: str) -> tuple[tuple[str, str], ...]:
     """What occurs in the drawing, as CSS class and words, in the order of the lanes."""
-    scale = scale_for(trial.timeline for trial in trials)
     kinds = {f"pod-{phase.kind}" for trial in trials for phase in trial.timeline.phases}
     kinds |= {"unready" for trial in trials if trial.timeline.unready}
     kinds |= {f"probe-{probe.outcome}" for trial in trials for probe in trial.timeline.probes}
     kinds |= {"stall" for trial in trials if trial.timeline.stalls}
-    kinds |= {f"req-{bar.status}" for t in trials for bar in pack(t.timeline, 1.2 * scale.end_s / WIDTH).bars}
+    kinds |= {f"req-{status}" for status in ("served", "waiting", "failed") if f'class="req {status}' in svg}
     names = {
         "pod-running": "running",
         "pod-starting": "starting",

@@ -40,7 +40,7 @@ def place(site: Site | None) -> str:
 def representative(trials: Sequence[Trial]) -> Trial:
     """The trial shown for an arm: the median by restarts, then by missed probes, then by the longest stall."""
     ordered = sorted(trials, key=lambda t: (t.timeline.restarts, t.timeline.missed_probes, t.timeline.longest_stall_s))
-    return ordered[(len(ordered) - 1) // 2]
+    return ordered[len(ordered) // 2]
 
 
 def never_ran(timeline: PodTimeline) -> bool:
