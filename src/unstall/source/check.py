@@ -85,17 +85,19 @@ def check(root: Path, options: Options | None = None) -> CheckReport:
     gc.disable()
     try:
         stored = collect(root, paths, options.cache, options.jobs)
-        return analysed(paths, stored, options, left_out)
+        return analysed(paths, stored, options, left_out, root.resolve().parts[-4:])
     finally:
         if collecting:
             gc.enable()
 
 
-def analysed(paths: list[str], stored: Stored, options: Options, left_out: int = 0) -> CheckReport:
+def analysed(
+    paths: list[str], stored: Stored, options: Options, left_out: int = 0, around: tuple[str, ...] = ()
+) -> CheckReport:
     """Findings from facts."""
     outlines = [outline_of(stored.entries[path]) for path in paths]
     properties = frozenset(name for outline in outlines for name in outline.properties)
-    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]], properties), outlines)
+    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]], properties), outlines, around)
     rows = extended(options)
     resolver = Resolver(project, rows)
     graph, entries, unknown = linked(resolver)

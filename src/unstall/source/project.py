@@ -97,10 +97,21 @@ def read_source(path: Path) -> bytes | None:
 
 
 class Project:
-    """The files by number, and what an import in one of them means."""
+    """The files by number, and what an import in one of them means.
 
-    def __init__(self, paths: list[str], load: Callable[[int], FileFacts], outlines: list[Outline]) -> None:
+    ``around`` names the folders down to the root, the root last: where the root itself is a package, as in
+    ``unstall check app``, its files import each other as ``app.api``.
+    """
+
+    def __init__(
+        self,
+        paths: list[str],
+        load: Callable[[int], FileFacts],
+        outlines: list[Outline],
+        around: tuple[str, ...] = (),
+    ) -> None:
         self.paths = paths
+        self._around = around
         self._outlines = outlines
         self._load = load
         self._facts: dict[int, FileFacts] = {}
@@ -178,9 +189,16 @@ class Project:
         roots = self._tops.get(top, [])
         fitting = [r for r in roots if self._holds(r, tail)] or roots
         if not fitting:
-            return None
+            return self._below_root(names)
         nearest = max(fitting, key=lambda r: (len(os.path.commonprefix([r, folder])), -len(r)))
         return f"{nearest}/{tail}" if nearest else tail
+
+    def _below_root(self, names: list[str]) -> str | None:
+        for depth in range(1, min(len(names), len(self._around) + 1)):
+            tail = "/".join(names[depth:])
+            if tuple(names[:depth]) == self._around[-depth:] and self._holds("", tail):
+                return tail
+        return None
 
     def _holds(self, at: str, tail: str) -> bool:
         path = f"{at}/{tail}" if at else tail
