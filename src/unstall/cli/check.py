@@ -118,12 +118,18 @@ def _show(
         return
     machine = {
         "json": formats.to_json,
-        "sarif": formats.to_sarif,
+        "sarif": lambda found: formats.to_sarif(found, _page),
         "github": formats.to_github,
         "concise": formats.to_concise,
     }
     text = machine[output_format](report)
     click.echo(text, nl=bool(text) and not text.endswith("\n"))
+
+
+def _page(code: str) -> str:
+    from unstall.catalogue.rules import rule
+
+    return rule(code).page
 
 
 def _show_text(
