@@ -63,7 +63,8 @@ def check_depth(text: str, name: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEPTH_LIMIT:
-                raise BadManifest(f"{name}:{event.start_mark.line + 1}: nested too deeply to be a manifest")
+                number = event.start_mark.line + 1 if event.start_mark else 1
+                raise BadManifest(f"{name}:{number}: nested too deeply to be a manifest")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

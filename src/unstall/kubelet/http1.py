@@ -16,7 +16,6 @@ from unstall.kubelet.wording import quote
 
 HEAD_LIMIT_BYTES = 10 << 20
 CHUNK_LINE_LIMIT_BYTES = 4096
-INFORMATIONAL_LIMIT = 5
 TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")
 VERSION = re.compile(r"HTTP/\d\.\d")
 BROKEN = "net/http: HTTP/1.x transport connection broken: "
@@ -42,29 +41,42 @@ class Lines:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._held = bytearray()
+        self._broken: WireError | None = None
         self.ended = False
         self.taken = 0
         """Bytes given out so far."""
 
     def more(self) -> bool:
         """Read once from the wire; False at the end of the stream."""
+        if self._broken is not None:
+            raise self._broken
         if not self.ended:
-            data = self._wire.receive()
+            try:
+                data = self._wire.receive()
+            except WireError as error:
+                if not self._held:
+                    raise
+                # What came before the connection broke is read first.
+                self._broken, data = error, b""
             self._held += data
             self.ended = not data
         return not self.ended
 
     def line(self) -> str | None:
         """The next line without its end, or what is left at the end of the stream, or None where nothing is."""
+        line = self.raw_line()
+        return None if line is None else line.removesuffix("\n").removesuffix("\r")
+
+    def raw_line(self) -> str | None:
+        """The next line with its end."""
         searched = 0
         while (end := self._held.find(b"\n", searched)) < 0:
             searched = len(self._held)
             if self.taken + searched > HEAD_LIMIT_BYTES:
                 raise WireError(f"net/http: server response headers exceeded {HEAD_LIMIT_BYTES} bytes; aborted")
             if not self.more():
-                return None if not self._held else self.take(len(self._held)).decode("latin-1")
-        line = self.take(end + 1)[:-1]
-        return line.removesuffix(b"\r").decode("latin-1")
+                return self.take(len(self._held)).decode("latin-1") if self._held else None
+        return self.take(end + 1).decode("latin-1")
 
     def take(self, count: int) -> bytes:
         """Up to ``count`` of the bytes already read."""
@@ -79,6 +91,12 @@ class Lines:
             self.more()
         return self.take(count)
 
+    def sees(self, wanted: bytes, within: int) -> bool:
+        """Whether these bytes come among the next ``within``."""
+        while wanted not in self._held[:within] and len(self._held) < within and self.more():
+            pass
+        return wanted in self._held[:within]
+
     def peek(self, count: int) -> bytes:
         """The next ``count`` bytes without taking them, fewer at the end of the stream."""
         while len(self._held) < count and self.more():
@@ -91,13 +109,13 @@ def read_head(lines: Lines) -> Head:
     if not lines.peek(1):
         raise WireError("EOF")
     try:
-        for _ in range(INFORMATIONAL_LIMIT + 1):
+        while True:
+            lines.taken = 0
             head = framed(*read_status_and_headers(lines))
             if not 100 <= head.status <= 199 or head.status == 101:
                 return head
     except WireError as error:
         raise WireError(BROKEN + error.message) from None
-    raise WireError(BROKEN + "net/http: too many 1xx informational responses")
 
 
 def read_status_and_headers(lines: Lines) -> tuple[str, int, tuple[tuple[str, str], ...]]:
@@ -120,9 +138,9 @@ def malformed(what: str, text: str) -> WireError:
 
 
 def whole_line(lines: Lines) -> str:
-    """A line that ended; the stream must not end inside it."""
+    """The next line; at the end of the stream what there is of it."""
     line = lines.line()
-    if line is None or (lines.ended and not lines.peek(1) and not line):
+    if line is None:
         raise WireError("unexpected EOF")
     return line
 
@@ -130,27 +148,19 @@ def whole_line(lines: Lines) -> str:
 def read_headers(lines: Lines) -> tuple[tuple[str, str], ...]:
     """Header lines up to the empty one; a line that begins with a blank continues the one before."""
     if lines.peek(1) in (b" ", b"\t"):
-        raise WireError(f"malformed MIME header initial line: {as_text(whole_line(lines))}")
+        raise WireError(f"malformed MIME header initial line: {quote(as_text(whole_line(lines)))}")
     headers = []
-    while line := terminated_line(lines).rstrip(" \t"):
+    while line := whole_line(lines).rstrip(" \t"):
         if ":" not in line:
             raise WireError(f"malformed MIME header: missing colon: {quote(as_text(line))}")
         while lines.peek(1) in (b" ", b"\t"):
-            line = f"{line} {terminated_line(lines).strip(' ' + chr(9))}"
+            line = f"{line} {whole_line(lines).strip(' ' + chr(9))}"
         name, _, value = line.partition(":")
         legal = name and all(character in TOKEN or character == " " for character in name)
         if not legal or any(character < " " and character != "\t" or character == "\x7f" for character in value):
-            raise WireError(f"malformed MIME header line: {as_text(line)}")
+            raise WireError(f"malformed MIME header line: {quote(as_text(line))}")
         headers.append((name, value.lstrip(" \t")))
     return tuple(headers)
-
-
-def terminated_line(lines: Lines) -> str:
-    """The next line of the headers, which the end of the stream may not cut short."""
-    line = lines.line()
-    if line is None or (lines.ended and not lines.peek(1) and line):
-        raise WireError("unexpected EOF")
-    return line
 
 
 def framed(protocol: str, status: int, headers: tuple[tuple[str, str], ...]) -> Head:
@@ -184,7 +194,7 @@ def quoted_list(texts: list[str]) -> str:
 def content_length(text: str) -> int:
     """A Content-Length in digits."""
     if not text:
-        raise WireError("invalid empty Content-Length")
+        raise WireError('invalid empty Content-Length ""')
     if not (text.isascii() and text.isdigit()) or int(text) >= 1 << 63:
         raise WireError(f"bad Content-Length {quote(as_text(text))}")
     return int(text)
@@ -231,9 +241,11 @@ def read_chunks(lines: Lines, limit: int) -> bytes:
 
 def chunk_size(lines: Lines) -> int:
     """The number at the head of a chunk, in hexadecimal, extensions ignored."""
-    line = lines.line()
-    if line is None or (lines.ended and not lines.peek(1) and not line):
+    line = lines.raw_line()
+    if line is None or not line.endswith("\n"):
         raise WireError("unexpected EOF")
+    if not line.endswith("\r\n"):
+        raise WireError("chunked line ends with bare LF")
     if len(line) > CHUNK_LINE_LIMIT_BYTES:
         raise WireError("header line too long")
     digits = line.rstrip(" \t\r\n").partition(";")[0].rstrip(" \t")
@@ -253,5 +265,7 @@ def read_trailer(lines: Lines) -> None:
         lines.take(2)
     elif len(start) < 2:
         raise WireError("http: unexpected EOF reading trailer")
+    elif not lines.sees(b"\r\n\r\n", CHUNK_LINE_LIMIT_BYTES):
+        raise WireError("http: suspiciously long trailer after chunked body")
     else:
         read_headers(lines)

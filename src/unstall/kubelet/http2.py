@@ -17,12 +17,14 @@ except ImportError as error:  # pragma: no cover - the extra is installed where 
     raise MissingExtra("h2", "lab") from error
 
 from unstall.kubelet.http1 import Head
-from unstall.kubelet.probe_http import Exchange, HttpRequest, check_headers, trimmed
+from unstall.kubelet.probe_http import Exchange, Headers, HttpRequest, trimmed
+from unstall.kubelet.urls import as_text
 from unstall.kubelet.wire import Wire, WireError
 from unstall.kubelet.wording import quote
 
 STREAM = 1
 WINDOW_BYTES = 4 << 20
+HOP_WORDS = ("", "close", "keep-alive")
 # Meaningless in HTTP/2, where Go leaves them out.
 LEFT_OUT = frozenset(
     {"host", "connection", "proxy-connection", "transfer-encoding", "upgrade", "keep-alive", "content-length"}
@@ -137,12 +139,21 @@ def request_headers(request: HttpRequest) -> list[tuple[str, str]]:
     return headers
 
 
+def check_hop_headers(headers: Headers) -> None:
+    """Raise where Go refuses to send a header that belongs to one HTTP/1 connection."""
+    for name, allowed in (("Upgrade", ("",)), ("Transfer-Encoding", ("", "chunked")), ("Connection", HOP_WORDS)):
+        values = headers.get(name, [""])
+        if len(values) > 1 or values[0].lower() not in allowed:
+            shown = " ".join(quote(as_text(value)) for value in values)
+            raise WireError(f"http2: invalid {name} request header: [{shown}]")
+
+
 class Exchange2(Exchange):
     """A request sent over HTTP/2, and its answer."""
 
     def __init__(self, wire: Wire, request: HttpRequest) -> None:
         super().__init__(wire, request)
-        check_headers(request.headers)
+        check_hop_headers(request.headers)
         self._stream = Stream(wire)
         self._answer = self._stream.answer()
 

@@ -130,6 +130,11 @@ def request_bytes(request: HttpRequest) -> bytes:
 def host_line(request: HttpRequest) -> str:
     """The Host line; a value that cannot be one is sent empty."""
     host = request.host or request.url.host
+    if not host.isascii():
+        try:
+            host = as_text(host).encode("idna").decode()
+        except UnicodeError:
+            return ""
     return host if all(character.isalnum() or character in "!$%&'()*+,-.:;=[]_~" for character in host) else ""
 
 

@@ -6,6 +6,7 @@ kubelet does. Text is held as one character per byte (UTF-8 read as Latin-1): Go
 
 from __future__ import annotations
 
+import ipaddress
 import string
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ PLAIN = {
     "path": SAFE | frozenset("$&+,/:;=@"),
     "host": SAFE | frozenset("!$&'()*+,;=:[]<>\""),
     "fragment": SAFE | frozenset("$&+,/:;=?@!()*"),
+    "user": SAFE | frozenset("$&+,;="),
 }
 # Legal in an already encoded path or fragment, though Go would not write them so itself.
 ALLOWED_ENCODED = frozenset("!$&'()*+,;=:@[]%")
@@ -54,10 +56,10 @@ class Url:
 
     @property
     def port(self) -> int:
-        """The port, by the scheme where none is written; -1 for a number out of range."""
+        """The port, by the scheme where none is written; it may be out of range."""
         _, colon, port = self.host.rpartition(":")
         if colon and port.isdigit():
-            return int(port) if int(port) < 65536 else -1
+            return int(port)
         return 443 if self.scheme == "https" else 80
 
     @property
@@ -152,7 +154,12 @@ def split_authority(authority: str) -> tuple[str | None, str]:
         closing = host.rfind("]")
         if closing < 0:
             raise BadUrl("missing ']' in host")
+        if "[" in host[1:]:
+            raise BadUrl("invalid IP-literal")
+        check_address(host[1:closing])
         after = host[closing + 1 :]
+    elif "[" in host:
+        raise BadUrl("invalid IP-literal")
     else:
         colon = host.rfind(":")
         after = host[colon:] if colon >= 0 else ""
@@ -163,7 +170,15 @@ def split_authority(authority: str) -> tuple[str | None, str]:
         return None, host
     if not all(character in SAFE or character in "!$&'()*+,;=%@:" for character in user):
         raise BadUrl("net/url: invalid userinfo")
-    return user, host
+    return ":".join(escape(unescape(word, "user"), "user") for word in user.split(":", 1)), host
+
+
+def check_address(text: str) -> None:
+    """What stands in brackets must be an IPv6 address, a zone perhaps behind it."""
+    try:
+        ipaddress.IPv6Address(text.replace("%25", "%"))
+    except ValueError:
+        raise BadUrl(f"invalid host: ParseAddr({quote(as_text(text))}): unable to parse IP") from None
 
 
 def path_parts(written_path: str) -> tuple[str, str]:
@@ -266,14 +281,18 @@ def joined(base: str, reference: str) -> str:
         full = base[: base.rfind("/") + 1] + reference
     if not full:
         return ""
-    kept: list[str] = []
+    path, at_start = "/", True
     segments = full.split("/")
     for segment in segments:
         if segment == "..":
-            if kept:
-                kept.pop()
-        elif segment != ".":
-            kept.append(segment)
+            path = path[: path.rfind("/", 1)] if "/" in path[1:] else "/"
+            at_start = path == "/"
+        elif segment == ".":
+            at_start = False
+        else:
+            path += segment if at_start else f"/{segment}"
+            at_start = False
     if segments[-1] in (".", ".."):
-        kept.append("")
-    return "/" + "/".join(kept[1:] if kept and kept[0] == "" else kept)
+        path += "/"
+    # The slash that the path began with, and the base's own, are one.
+    return path[1:] if path.startswith("//") else path

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import ipaddress
 import os
+import re
 import select
 import socket
 import ssl
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from unstall.errors import UnstallError
 
 RECEIVE_BYTES = 65536
+DOMAIN_NAME = re.compile(r"[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_.])?")
 # The texts of Go's crypto/tls for the alerts a server may answer a probe with, by OpenSSL's reason.
 ALERTS = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "handshake failure",
@@ -138,7 +140,10 @@ def look_up(host: str, limits: Limits) -> list[str]:
     """The addresses of a host. Raises `WireError` in Go's words."""
     with contextlib.suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
-    missing = WireError(f"dial tcp: lookup {host} on {resolver()}: no such host")
+    asked = f" on {resolver()}" if DOMAIN_NAME.fullmatch(host) else ""
+    missing = WireError(f"dial tcp: lookup {host}{asked}: no such host")
+    if not asked:
+        raise missing
     # RFC 6761: names under .invalid never exist, so nobody needs to be asked.
     if host.rstrip(".").lower().endswith(".invalid"):
         raise missing
