@@ -98,9 +98,8 @@ class Pod:
     """The machine: one container, its workers, its back-off. See the module for the facts and an example.
 
     ``clock_offset`` is the fraction of a second that the wall clock shows at time 0: the container's start is
-    truncated to whole seconds of the wall clock. ``ready`` and ``started`` are what the API shows, ``instance``
-    counts container starts from 0 and is None before the first. ``seen_exit_at`` is when the newest dead instance
-    ended, as the pod status shows it.
+    truncated to whole seconds of that. ``ready`` and ``started`` are what the API shows, ``instance`` counts starts
+    from 0 (None before the first), ``seen_exit_at`` is when the newest dead one ended, as the pod status shows it.
     """
 
     __slots__ = (
@@ -159,7 +158,10 @@ class Pod:
         status.started_at = math.floor(now + self._clock_offset + EDGE_S) - self._clock_offset
         self._out.append(PodEvent(now, "Created", "Container created"))
         self._out.append(PodEvent(now, "Started", "Container started"))
-        self._sync(now)
+        if self.deleting:
+            self._kill(now, KillReason.UNKNOWN, stopping(self.spec), restarts=False)
+        else:
+            self._sync(now)
         return self._settle(now)
 
     def wake(self, now: float) -> list[Wish]:
@@ -197,12 +199,12 @@ class Pod:
         self._run_due(now)
         return self._settle(now)
 
-    def container_exited(self, code: int, now: float) -> list[Wish]:
-        """The container's process ended, killed or by itself; `OutOfOrder` where none runs."""
+    def container_exited(self, code: int, now: float, finished_at: float | None = None) -> list[Wish]:
+        """The container's process ended, killed or by itself (at ``finished_at``, where the news took a while)."""
         self._tell(now)
         if self._exit is not None or self.state not in (State.RUNNING, State.KILLING):
             raise OutOfOrder(f"no container runs that could have exited at {now:g} s (the pod is {self.state})")
-        self._exit = (code, now)
+        self._exit = (code, now if finished_at is None else finished_at)
         if self.state is State.KILLING:
             self._killed(now)
         else:
@@ -217,12 +219,12 @@ class Pod:
         self._stop_probing()
         if self.state is State.RUNNING:
             self._kill(now, KillReason.UNKNOWN, stopping(self.spec), restarts=False)
-        elif self.state is not State.KILLING:
+        elif self.state not in (State.KILLING, State.STARTING):
             self._end()
         return self._settle(now)
 
     def probing_stopped(self, now: float) -> list[Wish]:
-        """Liveness and startup workers are told to stop, the first step of a deletion; readiness goes on."""
+        """Liveness and startup are told to stop, the first step of a deletion; readiness goes on."""
         self._tell(now)
         self._stop_probing()
         return self._settle(now)
@@ -323,8 +325,8 @@ class Pod:
         self.state = State.KILLING
         self._restarts = restarts
         self._sync_at = NEVER
+        self._notice_at = NEVER
         if self._exit is not None:  # it died by itself and no relist has shown it yet: nothing to wait for
-            self._notice_at = NEVER
             self._killed(now)
             return
         own = self.spec.probe(PROBE_OF[reason]) if reason in PROBE_OF else None
@@ -335,19 +337,20 @@ class Pod:
     def _killed(self, now: float) -> None:
         """The kill returned. The sync goes on with the pod status of before: ``seen_exit_at`` is still the old."""
         assert self._exit is not None
-        if self.deleting:
-            if self._restarts:  # the deletion had waited for this kill to return
-                self._out.append(PodEvent(now, "Killing", stopping(self.spec)))
+        if self.deleting and not self._restarts:
             self._end()
         elif not self._restarts:
             self._terminated()
             self._compute_status()
             self.state = State.OVER
         else:
+            # A deletion waits for the sync that kills, and so for the container that it starts again.
             self._start(now)
             if self.state is State.STARTING:
                 self.seen_exit_at = self._exit[1]
                 self._exit = None
+            elif self.deleting:
+                self._end()
             else:
                 self._notice_at = now + self._kubelet.notices_after_s(self._random)
 
@@ -373,7 +376,7 @@ class Pod:
         )
 
     def _start(self, now: float) -> None:
-        """Ask the back-off, then ask the driver for a container or be asked again."""
+        """Ask the back-off; where it does not refuse, ask the driver for a container."""
         remaining_s = self.back_off.refuses(self.seen_exit_at, now)
         if remaining_s is None:
             self.state = State.STARTING
