@@ -84,7 +84,7 @@ def _guilty(group: Sequence[tuple[str, Stall]], findings: Sequence[Finding]) -> 
     return Guilty(
         place=words.shorten(whole),
         whole=whole,
-        rule=first.rule or (finding.rule if finding else ""),
+        rule=next((s.rule for s in stalls if s.rule), finding.rule if finding else ""),
         total=units.seconds(sum(s.duration_s for s in stalls)),
         longest=units.seconds(max(s.duration_s for s in stalls)),
         stalls=units.plural(len(stalls), "stall"),

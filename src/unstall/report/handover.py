@@ -70,7 +70,7 @@ def moment_of(timeline: PodTimeline, blocking_s: float = 0.1) -> Moment | None:
     stall, at = _worst(stalls, requests, timeline.probes)
     mine = owners(timeline.stalls, requests).get(timeline.stalls.index(stall))
     waiting = [r for i, r in enumerate(requests) if i != mine and r.due_at <= at < r.answered_at]
-    # Bytes that came before the block were read and made callbacks; what came later is still in the kernel.
+    # While a callback runs nothing is read, so what came during it is in the kernel's socket for certain.
     queue = [r for r in waiting if r.due_at < stall.started_at]
     socket = [r for r in waiting if r.due_at >= stall.started_at]
     probes = [p for p in timeline.probes if stall.started_at <= p.started_at <= at]
