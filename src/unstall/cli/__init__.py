@@ -15,6 +15,7 @@ from unstall.errors import UnstallError
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check", "Find the blocking calls in your source, with the chain that leads to each."),
     "explain": ("explain", "Say what a rule finds, why it stalls and what to use instead."),
+    "fix": ("fix", "Rewrite blocking calls, each rewrite proved before it is offered."),
     "lab": ("lab", "Prove it: run experiments on real servers under real probes."),
     "probe": ("probe", "Judge the probes of a manifest, and say what to set."),
     "pods": ("pods", "Say why the pods of a cluster were restarted."),

@@ -1,0 +1,276 @@
+"""From findings to edits, each proved: applied in memory, compiled, checked again."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unstall.model import Edit, Finding
+from unstall.source import blocks, edits, transforms
+from unstall.source.check import CheckReport, Options
+from unstall.source.imports import adding, dropping
+from unstall.source.plans import Place, Plan, Refused, Spot, below
+from unstall.source.proof import Checked, Way, compiles, ways
+from unstall.source.spots import spots_of
+from unstall.source.texts import Texts
+from unstall.source.trees import Tree
+
+_MOST_ROUNDS = 8
+_NOT_PROVED = (
+    "no rewrite of it could be proved: checked again, the blocking call was still reached or a new one appeared"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A finding that is not fixed, and why. ``unsafe`` is True where ``--unsafe`` would fix it."""
+
+    finding: Finding
+    reason: str
+    unsafe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FixReport:
+    """What was fixed and what is left. ``files`` are the changed files as they were read, ``texts`` what they become."""
+
+    root: Path
+    found: int
+    fixed: tuple[Finding, ...]
+    plans: tuple[Plan, ...]
+    left: tuple[Left, ...]
+    files: tuple[edits.SourceFile, ...]
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pooled(self) -> int:
+        """How many calls or endpoints now take a thread of the pool."""
+        return sum(plan.pooled for plan in self.plans)
+
+    def edits(self) -> list[Edit]:
+        """The edits that make the new texts of the files as they were read."""
+        return [edit for file in self.files for edit in edits.between(file.path, file.text, self.texts[file.path])]
+
+
+def fix(
+    root: Path, options: Options | None = None, unsafe: bool = False, wanted: Callable[[str], bool] | None = None
+) -> FixReport:
+    """Rewrite the blocking calls below ``root`` in memory; nothing is written.
+
+    ``wanted`` says of a path whether findings in it are asked for and edits in it allowed. Raises `BadInput`.
+    """
+    checked = Checked(root, options or Options())
+    texts = Texts(root, checked.paths)
+    wanted = wanted or (lambda path: True)
+    report = checked.report({})
+    asked = [finding for finding in report.findings if _concerns(finding, wanted)]
+    made: list[Plan] = []
+    refused: dict[str, tuple[str, bool]] = {}
+    for _ in range(_MOST_ROUNDS):
+        plans, refused = _planned(texts, [f for f in report.findings if _concerns(f, wanted)], unsafe, wanted)
+        good, report = _proved(checked, texts, report, plans)
+        for plan in plans:
+            if plan not in good:
+                refused |= {
+                    f.key: (_NOT_PROVED, False) for spot in plan.spots for f in spot.findings if f.key not in refused
+                }
+        if not good:
+            break
+        made += good
+    left = [f for f in report.findings if _concerns(f, wanted)]
+    changed = {path: text for path, text in texts.changed.items() if text != texts.file(path).text}
+    return FixReport(
+        root,
+        len(asked),
+        _gone(asked, left),
+        tuple(made),
+        tuple(Left(f, *refused.get(f.key, (_NOT_PROVED, False))) for f in left),
+        tuple(texts.file(path) for path in sorted(changed)),
+        changed,
+    )
+
+
+def write(report: FixReport) -> None:
+    """Write the new texts. Raises `ChangedOnDisk` before anything is written where a file is not what was read."""
+    edits.unchanged(report.root, report.files)
+    for file in report.files:
+        edits.write_file(report.root, file, report.texts[file.path])
+
+
+def fixable(root: Path, options: Options | None = None) -> dict[str, str]:
+    """Which findings have a safe fix: their keys, with what it does."""
+    report = fix(root, options)
+    gone = {finding.key for finding in report.fixed}
+    return {f.key: plan.why for plan in report.plans for spot in plan.spots for f in spot.findings if f.key in gone}
+
+
+def _gone(asked: Sequence[Finding], left: Sequence[Finding]) -> tuple[Finding, ...]:
+    still = Counter((f.site.path, f.site.qualname, f.primitive.name) for f in left)
+    gone = []
+    for finding in asked:
+        name = finding.site.path, finding.site.qualname, finding.primitive.name
+        if still[name] > 0:
+            still[name] -= 1
+        else:
+            gone.append(finding)
+    return tuple(gone)
+
+
+def _concerns(finding: Finding, wanted: Callable[[str], bool]) -> bool:
+    return wanted(finding.site.path) or any(wanted(below(chain)[0].site.path) for chain in finding.chains)
+
+
+# --- plans --------------------------------------------------------------------------------------------------
+
+
+def _planned(
+    texts: Texts, findings: Sequence[Finding], unsafe: bool, wanted: Callable[[str], bool]
+) -> tuple[list[Plan], dict[str, tuple[str, bool]]]:
+    plans: list[Plan] = []
+    refused: dict[str, tuple[str, bool]] = {}
+    places, unplaced = spots_of(texts, findings)
+    for each in unplaced:
+        refused.setdefault(each.finding.key, (each.reason, False))
+    for place, spots in places:
+        if not wanted(place.tree.path):
+            for spot in spots:
+                _refuse(refused, spot, f"the edit would be in {place.tree.path}, which was not asked for", False)
+            continue
+        for plan, spot, reason in _coroutine(texts, place, spots, unsafe):
+            if plan is None:
+                _refuse(refused, spot, reason, False)
+            elif plan.unsafe and not unsafe:
+                for one in plan.spots:
+                    _refuse(refused, one, f"only with --unsafe: {plan.unsafe}", True)
+            else:
+                plans.append(plan)
+    return plans, refused
+
+
+def _refuse(refused: dict[str, tuple[str, bool]], spot: Spot, reason: str, unsafe: bool) -> None:
+    for finding in spot.findings:
+        refused.setdefault(finding.key, (reason, unsafe))
+
+
+_Answer = tuple[Plan | None, Spot, str]
+
+
+def _coroutine(texts: Texts, place: Place, spots: Sequence[Spot], unsafe: bool) -> list[_Answer]:
+    """Awaited one for one where that is all it takes, else plain `def`, else each spot by itself."""
+    risky: Plan | None = None
+    if not all(map(transforms.one_for_one, spots)):
+        try:
+            plan = transforms.plain(texts, place, spots)
+        except Refused:
+            pass
+        else:
+            if not plan.unsafe:
+                return [(plan, spots[0], "")]
+            risky = plan
+    answers = _each(texts, place, spots)
+    if risky is not None and not all(plan is not None and not plan.unsafe for plan, _, _ in answers):
+        return [(risky, spots[0], "")]
+    return answers
+
+
+def _each(texts: Texts, place: Place, spots: Sequence[Spot]) -> list[_Answer]:
+    answers: list[_Answer] = []
+    together: dict[int, tuple[ast.With, list[Spot]]] = {}
+    for spot in spots:
+        block = blocks.block_of(place, spot)
+        if block is not None and not transforms.one_for_one(spot):
+            together.setdefault(id(block), (block, []))[1].append(spot)
+            continue
+        try:
+            make = transforms.awaited if transforms.one_for_one(spot) else transforms.offloaded
+            answers.append((make(texts, place, spot), spot, ""))
+        except Refused as error:
+            answers.append((None, spot, error.message))
+    for block, inside in together.values():
+        covered = {id(node) for node in ast.walk(block)}
+        try:
+            plan = blocks.moved(texts, place, block, [s for s in spots if id(s.node) in covered])
+        except Refused as error:
+            answers += [(None, spot, error.message) for spot in inside]
+            continue
+        answers = [a for a in answers if id(a[1].node) not in covered]
+        answers.append((plan, inside[0], ""))
+    return answers
+
+
+# --- proof --------------------------------------------------------------------------------------------------
+
+
+def _proved(
+    checked: Checked, texts: Texts, before: CheckReport, plans: Sequence[Plan]
+) -> tuple[list[Plan], CheckReport]:
+    """The plans that hold, found by halves, with the report after them; their texts are kept in ``texts``."""
+    base = ways(before.findings)
+    good: list[Plan] = []
+    best, report = {}, before
+    pending = [list(plans)] if plans else []
+    while pending:
+        trial = pending.pop()
+        rewritten = _rewritten(texts, [*good, *trial])
+        after = checked.report(texts.changed | rewritten) if rewritten is not None else None
+        if rewritten is not None and after is not None and _holds(base, ways(after.findings), [*good, *trial]):
+            good += trial
+            best, report = rewritten, after
+        elif len(trial) > 1:
+            middle = len(trial) // 2
+            pending += [trial[middle:], trial[:middle]]
+    texts.change(best)
+    return good, report
+
+
+def _holds(before: Counter[Way], after: Counter[Way], plans: Iterable[Plan]) -> bool:
+    targets: Counter[Way] = Counter()
+    for plan in plans:
+        for spot in plan.spots:
+            for finding, chain in zip(spot.findings, spot.chains, strict=True):
+                site = below(chain)[0].site
+                targets[finding.site.path, finding.site.qualname, finding.primitive.name, site.path, site.qualname] += 1
+    if any(after[way] > count for way, count in (before - targets).items()):
+        return False
+    return not after - (before - targets)
+
+
+def _rewritten(texts: Texts, plans: Sequence[Plan]) -> dict[str, str] | None:
+    """The texts after these plans, imports and all; None where they do not fit together."""
+    by_path: dict[str, list[Plan]] = {}
+    for plan in plans:
+        by_path.setdefault(plan.path, []).append(plan)
+    found: dict[str, str] = {}
+    for path, mine in by_path.items():
+        tree = texts.tree(path)
+        assert tree is not None
+        mine.sort(key=lambda p: _first(tree, p))
+        try:
+            text = edits.apply(tree.text, [edit for plan in mine for edit in plan.edits])
+            text = _with_imports(texts, path, text, mine)
+        except (ValueError, SyntaxError):
+            return None
+        if compiles(path, text):
+            return None
+        found[path] = text
+    return found
+
+
+def _first(tree: Tree, plan: Plan) -> tuple[int, int, bool]:
+    node = plan.spots[0].node
+    return tree.start(node), -tree.end(node), plan.spots[0].step.how != "iterate"
+
+
+def _with_imports(texts: Texts, path: str, text: str, plans: Sequence[Plan]) -> str:
+    needs = frozenset(name for plan in plans for name in plan.needs)
+    drops = frozenset(name for plan in plans for name in plan.drops)
+    own = texts.tops()
+    for name in sorted(needs):
+        text = edits.apply(text, adding(Tree(path, text), [name], own))
+    for name in sorted(drops):
+        if not texts.imported_elsewhere(path, name):
+            text = edits.apply(text, dropping(Tree(path, text), [name]))
+    return text

@@ -1,0 +1,290 @@
+"""Where a rewrite would change what a program does: each trap is a function that gives the reason, or nothing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+
+from unstall.source.imports import bindings, parameters
+from unstall.source.plans import Place, Spot, below
+from unstall.source.texts import Texts
+from unstall.source.trees import Function, called_name, last_name_of, own_nodes, root_name
+
+_LOCK = re.compile(r"(?:^|_)(?:r?lock|mutex|semaphore|sem|condition|cond)s?\d*$|Lock$|Semaphore$|Condition$", re.I)
+_HELD_STATE = frozenset(
+    ["redirect_stdout", "redirect_stderr", "catch_warnings", "chdir", "patch", "umask", "localcontext"]
+)
+_LOOP_CALLS = frozenset(
+    [
+        "create_task",
+        "ensure_future",
+        "get_running_loop",
+        "get_event_loop",
+        "current_task",
+        "put_nowait",
+        "call_soon",
+        "call_later",
+        "call_at",
+        "set_result",
+        "set_exception",
+        "run_until_complete",
+        "gather",
+    ]
+)
+_CONTEXT_CALLS = frozenset(
+    ["bind_contextvars", "clear_contextvars", "unbind_contextvars", "bound_contextvars", "copy_context"]
+)
+_BOUND = re.compile(
+    r"^(?:sqlalchemy|sqlmodel|sqlite3|psycopg2?|pymysql|MySQLdb|mysql|mariadb|cx_Oracle|oracledb|pyodbc|pg8000|django)\b"
+    r".*(?:Session|scoped_session|Query|Connection|connect|cursor|Cursor|connection|sessionmaker\(\)|begin)(?:\(\))+"
+)
+LAZY = frozenset(
+    ["enumerate", "zip", "map", "filter", "iter", "reversed", "chain", "islice", "starmap", "takewhile", "dropwhile"]
+)
+
+
+def locked(name: ast.expr) -> bool:
+    """True for what is called like a lock that threads share."""
+    node = name.func if isinstance(name, ast.Call) else name
+    return bool(_LOCK.search(last_name_of(node)))
+
+
+def bound_to_connection(name: str) -> bool:
+    """True for a call on a session, connection or cursor, which one thread at a time may use."""
+    return bool(_BOUND.search(name))
+
+
+# --- around the spot --------------------------------------------------------------------------------------
+
+
+def misplaced(place: Place, node: ast.AST, inside: ast.AST | None = None) -> str:
+    """Why no ``await`` can stand where this node is."""
+    child = node
+    for parent in place.tree.around(node):
+        if parent is place.function:
+            return "" if child in place.function.body else "it runs when the function is defined"
+        if isinstance(parent, ast.Lambda):
+            return "it is in a lambda, which cannot await"
+        if isinstance(parent, ast.GeneratorExp) and child is not parent.generators[0]:
+            return "it is in a generator expression, which would become asynchronous for whoever reads it"
+        if isinstance(parent, ast.ClassDef):
+            return "it is in the body of a class, which cannot await"
+        if isinstance(parent, ast.With) and child in parent.body and parent is not inside:
+            held = _held(parent)
+            if held:
+                return held
+        child = parent
+    return "it is not in the coroutine's own body"
+
+
+def _held(node: ast.With) -> str:
+    for item in node.items:
+        value = item.context_expr
+        name = last_name_of(value.func if isinstance(value, ast.Call) else value)
+        if locked(value):
+            return f"the lock `{name}` is held across it: while it waits, every thread that wants the lock waits too"
+        if name in _HELD_STATE:
+            return f"`{name}` changes the whole process: while it waits, other requests would run under it"
+    return ""
+
+
+def holds_lock(place: Place, node: ast.expr) -> str:
+    """Why no ``await`` may come between ``lock.acquire()`` and ``release()``."""
+    line = node.lineno
+    taken: set[str] = set()
+    for each in sorted(_calls(own_nodes(place.function)), key=lambda n: (n.lineno, n.col_offset)):
+        if each.lineno >= line or not isinstance(each.func, ast.Attribute) or not locked(each.func.value):
+            continue
+        if isinstance(place.tree.parents.get(each), ast.Await):
+            continue
+        name = ast.unparse(each.func.value)
+        if each.func.attr == "acquire":
+            taken.add(name)
+        elif each.func.attr == "release" and not _in_finally(place, each):
+            taken.discard(name)
+    return (
+        f"the lock `{min(taken)}` is held across it: while it waits, every thread that wants the lock waits too"
+        if taken
+        else ""
+    )
+
+
+def _in_finally(place: Place, node: ast.AST) -> bool:
+    return any(
+        isinstance(p, ast.Try) and p.finalbody and node.lineno >= p.finalbody[0].lineno  # type: ignore[attr-defined]
+        for p in place.tree.around(node)
+    )
+
+
+def _calls(nodes: Iterable[ast.AST]) -> Iterator[ast.Call]:
+    return (node for node in nodes if isinstance(node, ast.Call))
+
+
+# --- what runs in the thread ------------------------------------------------------------------------------
+
+
+def moved(texts: Texts, spot: Spot) -> list[Function]:
+    """The project's own functions that would run in a thread with this spot."""
+    found: list[Function] = []
+    for chain in spot.chains:
+        for step in below(chain)[1:]:
+            tree = texts.tree(step.site.path)
+            function = tree.function_at(step.site.line) if tree is not None else None
+            if tree is not None and function is not None and function not in found:
+                found += [f for f in texts.called_in(tree, function) if f not in found]
+    return found
+
+
+def in_thread(texts: Texts, functions: Iterable[ast.AST]) -> str:
+    """Why this code must not run in another thread than the event loop's."""
+    for function in functions:
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call):
+                reason = _call_in_thread(texts, node)
+                if reason:
+                    return reason
+            elif isinstance(node, ast.Name | ast.Attribute) and last_name_of(node) in texts.thread_locals:
+                return f"`{last_name_of(node)}` is a thread-local: in another thread it would be empty"
+            elif isinstance(node, ast.Name) and node.id in texts.loop_objects:
+                return f"`{node.id}` belongs to the event loop, which only its own thread may touch"
+    return ""
+
+
+def _call_in_thread(texts: Texts, node: ast.Call) -> str:
+    name = called_name(node)
+    if (
+        isinstance(node.func, ast.Attribute)
+        and name in ("set", "reset")
+        and last_name_of(node.func.value) in texts.context_variables
+    ):
+        return (
+            f"it sets the context variable `{last_name_of(node.func.value)}`, which would be lost outside of the thread"
+        )
+    if name in _CONTEXT_CALLS:
+        return f"`{name}` sets context variables, which would be lost outside of the thread"
+    if (
+        name in _LOOP_CALLS
+        or root_name(node.func) == "asyncio"
+        and name not in ("run", "iscoroutinefunction", "iscoroutine")
+    ):
+        return f"`{name}` needs the event loop, which is not running in a thread"
+    return ""
+
+
+def shared_state(functions: Iterable[ast.AST]) -> str:
+    """What two requests could now change at the same time, in words; empty where nothing was seen."""
+    for function in functions:
+        for node in ast.walk(function):
+            if isinstance(node, ast.Global):
+                return f"`{node.names[0]}` is a global that two requests could now change at the same time"
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute | ast.Subscript):
+                root = root_name(node.target)
+                if root and not _made_here(function, root):
+                    return (
+                        f"`{ast.unparse(node.target)}` is shared, and two requests could now change it at the same time"
+                    )
+    return ""
+
+
+def _made_here(function: ast.AST, name: str) -> bool:
+    return any(name in bindings(node) for node in own_nodes(function))
+
+
+def generators(functions: Iterable[ast.AST]) -> Iterator[Function]:
+    """Those that are generator functions."""
+    for function in functions:
+        if isinstance(function, ast.FunctionDef) and any(
+            isinstance(n, ast.Yield | ast.YieldFrom) for n in own_nodes(function)
+        ):
+            yield function
+
+
+# --- databases and processors -----------------------------------------------------------------------------
+
+
+def gil_bound(spot: Spot) -> str:
+    """Why a thread would not help."""
+    if any(chain.primitive.releases_gil is not False for chain in spot.chains):
+        return ""
+    names = ", ".join(f"`{name}`" for name in sorted(spot.names))
+    return f"{names} is CPU work that holds the GIL: in a thread it would still stop the event loop; use a process or less of it"
+
+
+def bound_connection(texts: Texts, place: Place, spot: Spot) -> tuple[str, str]:
+    """A reason to refuse and a way behaviour can change, for calls on sessions, connections and cursors."""
+    for chain in spot.chains:
+        steps, name = below(chain), chain.primitive.name
+        outside = name.startswith("sqlite3.connect") and (len(steps) == 1 or _came_from_outside(texts, spot, name))
+        if outside and not _sqlite_shared(texts):
+            return "a sqlite3 connection may be used in the thread that made it only (check_same_thread)", ""
+        if name.startswith("django.") and bound_to_connection(name):
+            return "Django keeps one connection a thread: use sync_to_async or the a-method", ""
+        if not bound_to_connection(name):
+            continue
+        what = "connection" if re.search(r"onnect|ursor", name) else "session"
+        if len(steps) == 1:
+            return (
+                f"the {what} is used elsewhere in the coroutine too: move the whole unit of work, not one call of it",
+                "",
+            )
+        root = _receiver(texts, spot, name)
+        if root and root[1] == "parameter" and _passed_on(place, spot) > 1:
+            return "", f"a cancelled request may close the {what} while the thread still uses it"
+    return "", ""
+
+
+def _passed_on(place: Place, spot: Spot) -> int:
+    """How often the coroutine speaks of what it hands to the helper."""
+    node = spot.node
+    given = (
+        {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - {root_name(node)}
+        if isinstance(node, ast.Call)
+        else set()
+    )
+    known = parameters(place.function) | {b for n in own_nodes(place.function) for b in bindings(n)}
+    uses = [sum(isinstance(n, ast.Name) and n.id == g for n in own_nodes(place.function)) for g in given & known]
+    return max(uses, default=0)
+
+
+def _came_from_outside(texts: Texts, spot: Spot, name: str) -> bool:
+    root = _receiver(texts, spot, name)
+    return root is not None and root[1] != "local"
+
+
+def _receiver(texts: Texts, spot: Spot, name: str) -> tuple[str, str] | None:
+    """The name a method is called on below the coroutine, and what it is there: parameter, local or outside."""
+    for chain in spot.chains:
+        last = below(chain)[-1]
+        tree = texts.tree(last.site.path)
+        if chain.primitive.name != name or tree is None:
+            continue
+        node = tree.call_at(last.site.line, last.site.column, last.callee) or tree.value_at(
+            last.site.line, last.site.column
+        )
+        function = tree.function_at(last.site.line)
+        if node is None or function is None:
+            continue
+        root = root_name(node)
+        if root in parameters(function):
+            return root, "parameter"
+        return root, "local" if _made_here(function, root) else "outside"
+    return None
+
+
+def _sqlite_shared(texts: Texts) -> bool:
+    """True where every connection of the project is made for all threads."""
+    made = 0
+    for path, text in texts.every():
+        if "sqlite3" not in text:
+            continue
+        tree = texts.tree(path)
+        for node in ast.walk(tree.module) if tree is not None else ():
+            if isinstance(node, ast.Call) and called_name(node) == "connect":
+                made += 1
+                if not any(
+                    k.arg == "check_same_thread" and isinstance(k.value, ast.Constant) and not k.value.value
+                    for k in node.keywords
+                ):
+                    return False
+    return made > 0
