@@ -181,8 +181,9 @@ class LivePod:
         judged = "success" if outcome == "warning" else outcome
         before, run = self._runs.get(wish.type, ("", 0))
         run = run + 1 if judged == before else 1
-        if judged != "error":
-            self._runs[wish.type] = (judged, run)
+        decided = wish.type is not ProbeType.READINESS and judged == "failure" and run >= wish.probe.failure_threshold
+        if judged != "error":  # an error never counts; a worker that has decided on a kill counts anew
+            self._runs[wish.type] = ("", 0) if decided else (judged, run)
         text = answer.output or answer.error or ""
         self._probes.append(ProbeRecord(wish.type, began_at, ended_at, outcome, text, run, instance))
 
