@@ -198,13 +198,14 @@ def dial_address(address: str, port: int, limits: Limits) -> Wire:
         if number == errno.EINPROGRESS:
             limits.wait(sock.fileno(), select.POLLOUT, "dial")
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
+        # A peer that resets at once was reached all the same: whoever reads next is told. (Refused is another errno.)
+        if number and number != errno.ECONNRESET:
             raise WireError(f"dial tcp {peer}: connect: {error_text(number)}")
         local = join_host_port(*sock.getsockname()[:2])
     except BaseException:
         drop(sock)
         raise
-    return Wire(sock, limits, local, peer)
+    return Wire(sock, limits, local, peer, broken=number)
 
 
 def drop(sock: socket.socket) -> None:
@@ -217,8 +218,9 @@ def drop(sock: socket.socket) -> None:
 class Wire:
     """An open connection. ``local`` and ``peer`` are ``ip:port``, as Go prints them."""
 
-    def __init__(self, sock: socket.socket, limits: Limits, local: str, peer: str) -> None:
+    def __init__(self, sock: socket.socket, limits: Limits, local: str, peer: str, broken: int = 0) -> None:
         self._sock = sock
+        self._broken = broken
         self._limits = limits
         self._tls: tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO] | None = None
         self._stage = "exchange"
@@ -322,6 +324,8 @@ class Wire:
         while True:
             self._limits.wait(self._sock.fileno(), select.POLLIN, self._stage)
             try:
+                if self._broken:
+                    raise OSError(self._broken, "")
                 return self._sock.recv(RECEIVE_BYTES)
             except BlockingIOError:
                 continue
