@@ -189,7 +189,9 @@ class Linker:
             case "P" if not isinstance(value[2], str):
                 if value[1][0] == "O":
                     row = self.catalogue.find(value[1][1])
-                    if row is not None and row.duration != "0" and not awaited:
+                    if row is None or row.duration == "0" or awaited or self.catalogue.offload(value[1][1]) is not None:
+                        return
+                    if not row.excused((UNKNOWN,) * len(value[2]), dict(value[3])):
                         self._primitive(effect, row, row.name, "call", True)
                 else:
                     self._run(act, effect, awaited, value[1], (*value[2], *positional), keywords, inferred)

@@ -15,11 +15,22 @@ if TYPE_CHECKING:
 Arguments = tuple[tuple[Values, ...], tuple[tuple[str, Values], ...]]
 
 _PASS_ON = frozenset(
-    "asyncio.create_task asyncio.ensure_future asyncio.wait_for asyncio.shield functools.lru_cache functools.cache "
-    "functools.lru_cache() functools.wraps() functools.update_wrapper contextlib.aclosing copy.copy".split()
+    [
+        "asyncio.create_task",
+        "asyncio.ensure_future",
+        "asyncio.wait_for",
+        "asyncio.shield",
+        "functools.lru_cache",
+        "functools.cache",
+        "functools.lru_cache()",
+        "functools.wraps()",
+        "functools.update_wrapper",
+        "contextlib.aclosing",
+        "copy.copy",
+    ]
 )
-_RUN = frozenset("asyncio.run asyncio.run_coroutine_threadsafe asgiref.sync.async_to_sync".split())
-_WRAPPERS = frozenset("functools.wraps() functools.lru_cache() functools.lru_cache functools.cache".split())
+_RUN = frozenset(["asyncio.run", "asyncio.run_coroutine_threadsafe", "asgiref.sync.async_to_sync"])
+_WRAPPERS = frozenset(["functools.wraps()", "functools.lru_cache()", "functools.lru_cache", "functools.cache"])
 
 
 class Results:
@@ -77,6 +88,12 @@ class Results:
             if entry[0] == "k" and type(entry[1]) is str:
                 return union((), *[self.r.attribute(v, entry[1]) for v in self.r.evaluate(act, call.args[0])])
             return ()
+        if origin == "functools.partial" and call.args:
+            literals = tuple(
+                (k, act.facts.exprs[v][1]) for k, v in call.keywords if v >= 0 and act.facts.exprs[v][0] == "k"
+            )
+            rest = tuple([self.r.evaluate(act, e) for e in call.args[1:]])
+            return tuple(("P", v, rest, literals) for v in self.r.evaluate(act, call.args[0]))
         if origin == "typing.cast" and len(call.args) == 2:
             return self.r.annotations.instance(act, call.args[0]) or self.r.evaluate(act, call.args[1])
         return None
@@ -189,8 +206,6 @@ class Results:
             return first or (("X", ()),)
         if origin in ELEMENT:
             return union((), *[self.element(v) for v in first]) or first
-        if origin == "functools.partial":
-            return tuple(("P", v, positional[1:]) for v in first)
         if origin in _PASS_ON:
             return first
         if origin in _RUN:

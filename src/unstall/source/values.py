@@ -7,7 +7,7 @@
 ``("I", file, class, exact)``   its instance; not exact where a subclass may stand in its place
 ``("F", file, function, self, env, raw)``  a function, what it is bound to, the activation it was made in
 ``("S", file, class, self)``    ``super()``
-``("P", value, args)``          ``functools.partial``
+``("P", value, args, literals)``  ``functools.partial``; or a container and the name of its method
 ``("X", values)``               a container of these
 ``("T", positions)``            a tuple, position by position
 ``("R", activation)``           a coroutine that was not awaited
