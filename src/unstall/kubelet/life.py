@@ -285,11 +285,11 @@ class Life:
                     first += period_s * (math.floor((start - answer_s - first) / period_s) + 1)
                 room_s = end + answer_s - worker.probe.timeout_s - first
                 if room_s >= 0:
-                    fails = math.floor(room_s / period_s) + 1
-                    if fails >= worker.ft or following - answer_s <= end + period_s or end + period_s >= until:
+                    enough = room_s >= (worker.ft - 1) * period_s
+                    if enough or following - answer_s <= end + period_s or end + period_s >= until:
                         self._move_to(start - answer_s)
                         return
-                    missed += fails
+                    missed += math.floor(room_s / period_s) + 1
             self.toll.missed_probes += missed
         self._move_to(until)
 
