@@ -7,6 +7,7 @@ Each environment holds some of the libraries; a row that no environment proves i
 
 from __future__ import annotations
 
+import builtins
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ PROVE = ROOT / "tests" / "catalogue" / "prove.py"
 VERIFIED = ROOT / "src" / "unstall" / "catalogue" / "verified.toml"
 
 Outcome = tuple[str, str, str]
+ABSENT: Outcome = ("absent", "", "")
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +29,7 @@ def main(arguments: list[str]) -> int:
     spellings = sorted({row.name for row in catalogue.load().rows()})
     environments = dict(argument.split("=", 1) for argument in arguments)
     outcomes = {name: outcomes_of(python, spellings) for name, python in environments.items()}
-    best = {spelling: best_of([found[spelling] for found in outcomes.values()]) for spelling in spellings}
+    best = {spelling: best_of([found.get(spelling, ABSENT) for found in outcomes.values()]) for spelling in spellings}
     VERIFIED.write_text(document(outcomes, best), "utf-8")
     for spelling, (outcome, module, distribution) in best.items():
         if outcome.startswith("missing"):
@@ -56,18 +58,19 @@ def best_of(found: list[Outcome]) -> Outcome:
 
 
 def document(outcomes: dict[str, dict[str, Outcome]], best: dict[str, Outcome]) -> str:
-    """The text of verified.toml."""
+    """The text of verified.toml, in blocks of text because those are read fastest."""
     modules = {module_of(name, module): said for name, (outcome, module, said) in best.items() if outcome == "proved"}
     unproved = [name for name, (outcome, _, said) in best.items() if outcome != "proved" and known(name, modules)]
     lines = ["# Written by scripts/verify_catalogue.py: what every row was proved against by introspection.", ""]
     lines += ["# Rows of these libraries that could not be proved: older names, and values whose type nobody declares."]
-    lines += ["unproved = '''", *folded(unproved), "'''", "", "[environments]"]
+    lines += ["unproved = '''", *folded(unproved), "'''", "", "# Whose the modules are.", "modules = '''"]
+    lines += [f"{module} = {said}" for module, said in sorted(modules.items()) if said]
+    lines += ["'''", "", "[environments]"]
     for name, found in outcomes.items():
         pins = {said.replace(" ", "==") for outcome, _, said in found.values() if outcome == "proved" and said}
         lines.append(f"{name} = '''")
         lines += sorted(pin for pin in pins if not pin.startswith("CPython"))
         lines.append("'''")
-    lines += ["", "[modules]", *(f'"{module}" = "{said}"' for module, said in sorted(modules.items()) if said)]
     return "\n".join(lines) + "\n"
 
 
@@ -80,7 +83,7 @@ def module_of(name: str, module: str) -> str:
 def known(name: str, modules: dict[str, str]) -> bool:
     """True where some module of the list would claim this path."""
     parts = name.split("()")[0].split("[]")[0].split(".")
-    return any(".".join(parts[:end]) in modules for end in range(1, len(parts) + 1))
+    return hasattr(builtins, parts[0]) or any(".".join(parts[:end]) in modules for end in range(1, len(parts) + 1))
 
 
 def folded(names: list[str]) -> list[str]:

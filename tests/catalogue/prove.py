@@ -66,7 +66,7 @@ RECIPES = {
     "subprocess.Popen().stdin": "open(__import__('os').devnull)",
     "select.poll()": "__import__('select').poll()",
     "multiprocessing.Pipe()[]": "__import__('multiprocessing').Pipe()[0]",
-    "multiprocessing.Pool()": "__import__('multiprocessing').pool.Pool",
+    "multiprocessing.Pool()": "__import__('multiprocessing.pool').pool.Pool",
 }
 
 

@@ -15,8 +15,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
 
 from unstall.catalogue.patterns import Tokens, Trie, expanded, text_of, tokens_of
 from unstall.catalogue.reading import Facts, read, root_of
@@ -44,7 +43,6 @@ class Catalogue:
         self._offloads = Trie()
         for pattern, offload in facts.offloads:
             self._offloads.add(pattern, offload)
-        self._unproved: Trie | None = None
         self._canonical: dict[str, Tokens] = {}
         self._found: dict[tuple[str, Use], Row | None] = {}
 
@@ -78,29 +76,25 @@ class Catalogue:
         return any(self._trie(path).holds(tokens_of(path)) for path in spellings)
 
     def verified(self, spelling: str) -> str:
-        """The library and version this path was proved against by introspection, empty where it was not."""
+        """The library and version that a row's path was proved against by introspection, empty where it was not."""
         tokens = tokens_of(spelling)
-        if self._unproved is None:
-            self._unproved = Trie()
-            for pattern in self._facts.unproved:
-                self._unproved.add(pattern, True)
-        if not tokens or self._unproved.match(tokens):
+        if not tokens or spelling in self.unproved:
             return ""
         prefixes = (".".join(tokens[:end]) for end in range(len(tokens), 0, -1))
         builtin = self._facts.modules.get("builtins", "") if hasattr(builtins, tokens[0]) else ""
         return next((said for prefix in prefixes if (said := self._facts.modules.get(prefix))), builtin)
 
-    def unproved(self) -> Iterator[str]:
-        """The paths in verified libraries that introspection could not prove."""
-        for pattern in self._facts.unproved:
-            yield from expanded(pattern)
+    @cached_property
+    def unproved(self) -> frozenset[str]:
+        """The rows of verified libraries that introspection could not prove."""
+        return frozenset(spelling for pattern in self._facts.unproved for spelling in expanded(pattern))
 
     def rows(self) -> Iterator[Row]:
         """Every row, alternations expanded, under the pattern it is written with; duration ``0`` included."""
         for entries in self._facts.rows.values():
             for pattern, row in entries:
                 for spelling in expanded(pattern):
-                    yield replace(row, name=spelling, pattern=pattern, verified=self.verified(spelling))
+                    yield replace(row, name=spelling, pattern=spelling, verified=self.verified(spelling))
 
     def extended(
         self, blocking: Iterable[str] = (), cheap: Iterable[str] = (), offload: Iterable[str] = ()
@@ -125,22 +119,23 @@ class Catalogue:
 
     def _find(self, origin: str, when: Use) -> Row | None:
         tokens = self._canonical_tokens(origin) + _DUNDER[when]
-        row: Row | None = self._match(tokens, 0)
-        if row is None:
+        hit = self._match(tokens, 0)
+        if hit is None:
             return None
-        return replace(row, name=text_of(_spoken(tokens)), verified=self.verified(text_of(tokens)))
+        row, spelling = hit
+        return replace(row, name=text_of(_spoken(tokens)), pattern=spelling, verified=self.verified(spelling))
 
-    def _match(self, tokens: Tokens, climbed: int) -> Any:
+    def _match(self, tokens: Tokens, climbed: int) -> tuple[Row, str] | None:
         if not tokens:
             return None
-        row = self._trie(tokens[0]).match(tokens)
-        if row is not None or climbed > 4:
-            return row
+        hit: tuple[Row, str] | None = self._trie(tokens[0]).match(tokens)
+        if hit is not None or climbed > 4:
+            return hit
         for end in range(len(tokens) - 1, 0, -1):
             for base in self._facts.bases.get(text_of(tokens[:end]), ()):
-                row = self._match(tokens_of(base) + tokens[end:], climbed + 1)
-                if row is not None:
-                    return row
+                hit = self._match(tokens_of(base) + tokens[end:], climbed + 1)
+                if hit is not None:
+                    return hit
         return None
 
     def _trie(self, origin: str) -> Trie:
@@ -148,7 +143,8 @@ class Catalogue:
         if root not in self._rows:
             trie = self._rows[root] = Trie()
             for pattern, row in self._facts.rows.get(root, ()):
-                trie.add(pattern, replace(row, pattern=pattern))
+                for spelling in expanded(pattern):
+                    trie.add(spelling, (row, spelling))
         return self._rows[root]
 
     def _rewrite(self, root: str) -> Trie:

@@ -55,9 +55,11 @@ def add_file(facts: Facts, family: str, document: dict[str, Any]) -> None:
     """Add one parsed file. Its top level has the family's defaults and one table a library."""
     defaults = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
     for library, table in document.items():
-        if isinstance(table, dict) and library not in ("modules", "environments"):
+        if isinstance(table, dict) and library != "environments":
             _add_library(facts, family, library, defaults | table)
-    facts.modules |= document.get("modules", {})
+    for line in _lines(document.get("modules", "")):
+        module, _, distribution = line.partition(" = ")
+        facts.modules[module] = distribution
     facts.unproved += listed(document.get("unproved", ""))
     for offload in document.get("offload", []):
         for pattern in listed(offload["names"]):
