@@ -129,3 +129,9 @@ def test_a_long_name_keeps_its_ends_and_its_whole_in_the_title() -> None:
     assert heading is not None
     assert heading.findtext("title") == "a" * 5000 + "z"
     assert heading.find("title").tail == "a" * 30 + "…" + "a" * 28 + "z"  # type: ignore[union-attr]
+
+
+def test_a_startup_probe_that_finds_nobody_is_no_missed_probe() -> None:
+    crosses = [p.attrib["class"] for p in parsed(samples.never_started()).iter("path") if "cross" in p.get("class", "")]
+    assert crosses == ["cross early", "cross"]
+    assert samples.never_started().missed_probes == 0

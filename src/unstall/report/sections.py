@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unstall import units
-from unstall.model import Exec, Experiment, Grpc, HttpGet, Measure, ProbeSpec, TableRow, TcpSocket, Trial
+from unstall.model import (
+    Exec,
+    Experiment,
+    Grpc,
+    HttpGet,
+    Measure,
+    ProbeRecord,
+    ProbeSpec,
+    ProbeType,
+    TableRow,
+    TcpSocket,
+    Trial,
+)
 from unstall.report import words
 from unstall.report.events import Events, events_of
 from unstall.report.guilty import Guilty, guilty_lines
@@ -213,7 +225,7 @@ def _legend(trials: Sequence[Trial], svg: str) -> tuple[tuple[str, str], ...]:
     """What occurs in the drawing, as CSS class and words, in the order of the lanes."""
     kinds = {f"pod-{phase.kind}" for trial in trials for phase in trial.timeline.phases}
     kinds |= {"unready" for trial in trials if trial.timeline.unready}
-    kinds |= {f"probe-{probe.outcome}" for trial in trials for probe in trial.timeline.probes}
+    kinds |= {f"probe-{_answer(probe)}" for trial in trials for probe in trial.timeline.probes}
     kinds |= {"stall" for trial in trials if trial.timeline.stalls}
     kinds |= {f"req-{status}" for status in ("served", "waiting", "failed") if f'class="req {status}' in svg}
     names = {
@@ -224,6 +236,7 @@ def _legend(trials: Sequence[Trial], svg: str) -> tuple[tuple[str, str], ...]:
         "unready": "not ready",
         "probe-success": "probe answered",
         "probe-failure": "probe missed",
+        "probe-early": "not started yet",
         "probe-error": "probe not counted",
         "stall": "event loop blocked",
         "req-served": "request served",
@@ -231,6 +244,11 @@ def _legend(trials: Sequence[Trial], svg: str) -> tuple[tuple[str, str], ...]:
         "req-failed": "request failed",
     }
     return tuple((kind, name) for kind, name in names.items() if kind in kinds)
+
+
+def _answer(probe: ProbeRecord) -> str:
+    """What a probe's mark means: its outcome, but early where a startup probe found nobody yet."""
+    return "early" if probe.type is ProbeType.STARTUP and probe.outcome == "failure" else probe.outcome
 
 
 def _diff(diff: str) -> list[tuple[str, str]]:

@@ -149,7 +149,9 @@ def _probes(probes: Sequence[ProbeRecord], scale: Scale, y: float) -> str:
     waits = path("asked", bars_d([(p.started_at, p.ended_at, 0) for p in missed], scale))
     dots = path("dot", strokes.dots_d(ok, scale)) + path("dot odd", strokes.dots_d(odd, scale))
     arm = min(3.2, max(1.2, WIDTH / (2.5 * len(missed) + 1)))
-    crosses = path("cross", strokes.crosses_d([(p.ended_at, y) for p in missed], scale, round(arm, 1)))
+    # While a container starts, an unanswered startup probe is the rule and kills nobody.
+    early = " early" if probes[0].type is ProbeType.STARTUP else ""
+    crosses = path(f"cross{early}", strokes.crosses_d([(p.ended_at, y) for p in missed], scale, round(arm, 1)))
     return stretched(scale, waits + dots, y) + crosses
 
 
