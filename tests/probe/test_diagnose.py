@@ -499,3 +499,15 @@ def test_what_watch_leaves_in_the_termination_message_is_what_is_decoded(tmp_pat
     one = only(snapshot(pod(ended(0, 1, 55, message=place.read_text(encoding="utf-8"))), events=None))
     assert (one.cause, one.confidence) == ("loop-blocked", "certain")
     assert str(one.stall) == "loop blocked 31.0 s  POST /invoices  app/billing.py:88 in render  requests.post"
+
+
+def test_a_pod_that_came_and_went_without_trouble_is_left_out() -> None:
+    events = [event("Scheduled", "assigned", 0, container=""), started(1)]
+    assert diagnose(snapshot(events=events)) == []
+
+
+def test_a_pod_that_kept_failing_and_is_gone_is_open() -> None:
+    events = [started(1, 20, 40), event("BackOff", "Back-off restarting failed container app in pod x", 5, 45, 6)]
+    one = only(snapshot(events=events))
+    assert (one.cause, one.gone, one.restarts) == ("unknown", True, 2)
+    assert one.candidates[0] == "crash"

@@ -51,6 +51,7 @@ RULES = (
     endings.terminated,
     endings.sigkilled,
     endings.over,
+    quiet.lost,
     quiet.deleted,
     quiet.missed,
     quiet.starting,
@@ -65,7 +66,7 @@ def diagnose(snapshot: Snapshot, only_workloads: bool = False) -> list[Diagnosis
     Pods that are gone are explained only where their events tell of trouble.
     """
     found = [_diagnosis(case, judge(case, snapshot), snapshot) for case in cases(snapshot, only_workloads)]
-    kept = [one for one in found if not one.gone or one.also or one.cause not in ("deleted", "healthy")]
+    kept = [one for one in found if not one.gone or one.also or (one.evidence and one.cause != "deleted")]
     return sorted(kept, key=lambda one: (one.cause == "healthy", -(one.at or 0.0), one.namespace, one.pod))
 
 

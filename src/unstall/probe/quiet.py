@@ -118,6 +118,15 @@ def missed(case: Case, snapshot: Snapshot) -> Opinion | None:
     return unknown((blocked, *others), *texts, NOT_YET, silence.limit(case))
 
 
+def lost(case: Case, snapshot: Snapshot) -> Opinion | None:
+    """A pod that is gone kept failing; its end is not known any more."""
+    failing = case.event("BackOff", "restarting failed")
+    if not case.pod.gone or failing is None:
+        return None
+    text = f'event BackOff: "{failing.message}" at {clock(failing.last_at)}; the pod is gone, and how it ended with it'
+    return unknown(("crash", "oom", "loop-blocked"), text)
+
+
 NOT_YET = "nothing was restarted: fewer failures in a row than a kill needs, or no liveness probe"
 
 
