@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import functools
 import ipaddress
+import re
 import socket
 import ssl
 import struct
@@ -223,41 +224,47 @@ def server_context() -> ssl.SSLContext:
     return context
 
 
-# What a health server does, by the name that a case gives it. The kubelet's own test servers have these.
+# What a health server does, by the name that a case gives it.
 STATUSES = {
     "serving": health_pb2.HealthCheckResponse.SERVING,
     "not_serving": health_pb2.HealthCheckResponse.NOT_SERVING,
     "unknown": health_pb2.HealthCheckResponse.UNKNOWN,
     "service_unknown": health_pb2.HealthCheckResponse.SERVICE_UNKNOWN,
 }
+NO_SERVICE = ("unimplemented", "no_service", "no_health_service")
+ONLY_IF = "serving_only_if_service_"
+LATE = re.compile(r"(?:hang|hangs|blocked|slow|sleep)(?:_([\d.]+)s?)?")
+CODES = {code.name.lower(): code for code in grpc.StatusCode}
 
 
 class HealthServer(health_pb2_grpc.HealthServicer):
     def __init__(self, behaviour: str, user_agents: list[str]) -> None:
+        code = behaviour.removeprefix("error_")
+        known = behaviour in STATUSES or behaviour.startswith(ONLY_IF) or LATE.fullmatch(behaviour) or code in CODES
+        assert known, f"unknown grpc_behaviour: {behaviour}"
         self._behaviour = behaviour
         self._user_agents = user_agents
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._user_agents += [str(value) for key, value in context.invocation_metadata() if key == "user-agent"]
         behaviour = self._behaviour
-        if behaviour.startswith("serving_only_if_service_"):
-            wanted = behaviour.removeprefix("serving_only_if_service_")
+        if behaviour.startswith(ONLY_IF):
+            wanted = behaviour.removeprefix(ONLY_IF)
             if request.service != ("" if wanted == "empty" else wanted):
                 context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
             behaviour = "serving"
-        if behaviour in ("hang", "hangs", "blocked"):
-            time.sleep(5)
+        if late := LATE.fullmatch(behaviour):
+            time.sleep(float(late.group(1) or 5))
             behaviour = "serving"
         if behaviour not in STATUSES:
-            code = getattr(grpc.StatusCode, behaviour.removeprefix("error_").upper())
-            context.abort(code, behaviour)
+            context.abort(CODES[behaviour.removeprefix("error_")], behaviour)
         return health_pb2.HealthCheckResponse(status=STATUSES[behaviour])
 
 
 def grpc_server(behaviour: str, user_agents: list[str]) -> tuple[grpc.Server, int]:
     """A real gRPC server; ``no_service`` has no health service in it."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
-    if behaviour not in ("no_service", "no_health_service", "unimplemented"):
+    if behaviour not in NO_SERVICE:
         health_pb2_grpc.add_HealthServicer_to_server(HealthServer(behaviour, user_agents), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -55,7 +55,9 @@ def play(case: dict[str, Any]) -> Played:
         if "grpc" in holder:
             holder["grpc"].setdefault("service", "")
         named = tuple((port["name"], int(port["containerPort"])) for port in named_ports(case, ports))
-        target = Target(ports=named, kubelet_env=case.get("kubelet_env") or {})
+        given = case.get("kubelet_env") or {}
+        env = dict(line.split("=", 1) for line in given) if isinstance(given, list) else given
+        target = Target(ports=named, kubelet_env=env)
         began_at = time.monotonic()
         answer = probe(handler(holder), case["timeout_s"], target)
         elapsed_s = time.monotonic() - began_at
