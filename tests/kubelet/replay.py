@@ -35,7 +35,9 @@ class Predicted:
     """What the machine says happened."""
 
     probes: list[tuple[float, str, str]] = field(default_factory=list)
-    kills: list[tuple[float, int, str]] = field(default_factory=list)
+    kills: list[tuple[float, str]] = field(default_factory=list)
+    stops: list[tuple[float, int]] = field(default_factory=list)
+    """When the runtime is told to stop the container, after preStop, and the grace it is told."""
     exits: list[tuple[float, int]] = field(default_factory=list)
     sigkills: list[float] = field(default_factory=list)
     starts: list[tuple[float, float]] = field(default_factory=list)
@@ -235,7 +237,7 @@ class Replay:
                 case Kill():
                     self._kill(wish, t)
                 case PodEvent(_, "Killing", message):
-                    self.out.kills.append((t, -1, message))
+                    self.out.kills.append((t, message))
                 case Waiting(message, back_off_s, _):
                     if message not in self.out.waits:
                         self.out.waits.append(message)
@@ -279,12 +281,11 @@ class Replay:
 
     def _kill(self, wish: Kill, t: float) -> None:
         self.killed = True
-        at, _, message = self.out.kills[-1]
-        self.out.kills[-1] = (at, wish.grace_s, message)
         took_s = None
         if isinstance(wish.prestop, Exec):
             took_s = float(wish.prestop.command[-1])
         times = wish.times(took_s)
+        self.out.stops.append((t + times.sigterm_after_s, times.stop_timeout_s))
         sigkill_at = t + times.sigkill_after_s
         leaves_at = self._leaves(t + times.sigterm_after_s)
         if leaves_at < sigkill_at:
@@ -341,18 +342,20 @@ def compare(trace: dict[str, Any], predicted: Predicted) -> list[str]:
                 wrong.append(f"{type} probe {mine[2]} at {mine[0]:.2f} s predicted, {seen[2]} at {seen[0]:.2f} s seen")
                 break
     killing = [(e["t"], e["message"]) for e in trace["events"] if e["reason"] == "Killing"]
-    graces = [a["grace_s"] for a in trace["actions"] if a["kind"] == "kill_call"]
     if len(killing) != len(predicted.kills):
         wrong.append(f"{len(predicted.kills)} kills predicted, {len(killing)} seen")
     for (
         (at, message),
-        (mine_at, _, mine),
+        (mine_at, mine),
     ) in zip(killing, predicted.kills, strict=False):
         if abs(at - mine_at) > ACTION_S + (START_S if at > end else 0) or message != mine:
             wrong.append(f"kill at {mine_at:.2f} s ({mine}) predicted, at {at:.2f} s ({message}) seen")
-    for grace_s, (at, mine_s, _) in zip(graces, predicted.kills, strict=False):
-        if max(2, mine_s) != grace_s and "lifecycle" not in trace["spec"]["container"]:
-            wrong.append(f"grace of {mine_s} s at {at:.2f} s predicted, {grace_s} s seen")
+    stops = [(a["t"], a["grace_s"]) for a in trace["actions"] if a["kind"] == "kill_call"]
+    for (at, grace_s), (mine_at, mine_s) in zip(stops, predicted.stops, strict=False):
+        if abs(at - mine_at) > ACTION_S + (START_S if at > end else 0) or mine_s != grace_s:
+            wrong.append(f"stop with {mine_s} s at {mine_at:.2f} s predicted, with {grace_s} s at {at:.2f} s seen")
+    if len(stops) != len(predicted.stops):
+        wrong.append(f"{len(predicted.stops)} stops predicted, {len(stops)} seen")
     exits = [(a["t"], a["exit_code"]) for a in trace["actions"] if a["kind"] == "exit"]
     for (at, code), (mine_at, mine_code) in zip(exits, predicted.exits, strict=False):
         if abs(at - mine_at) > ACTION_S or (code == 137) is not (mine_code == 137):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +68,10 @@ def test_the_comparison_sees_a_kill_that_never_was(killed: dict[str, Any]) -> No
     predicted = Replay(killed).play()
     predicted.kills.pop(0)
     assert any("kills predicted" in sentence for sentence in compare(killed, predicted))
+
+
+@pytest.mark.skipif("UNSTALL_KUBELET_CASES" in os.environ, reason="the page shows the traces of this repository")
+def test_the_table_in_the_docs_is_what_the_machine_predicts_now() -> None:
+    root = Path(__file__).parent.parent.parent
+    script = [sys.executable, str(root / "scripts" / "kubelet_table.py"), "--check"]
+    assert subprocess.run(script, timeout=60).returncode == 0, "run scripts/kubelet_table.py"
