@@ -67,13 +67,22 @@ class Server:
         wait_for(lambda: len(self.events(name)) >= count, timeout_s, lambda: f"no {name}: {self.events()}")
         return self.events(name)
 
-    def wait_stall(self, line: int, timeout_s: float = 20) -> dict[str, Any]:
+    def wait_began(self, line: int, timeout_s: float = 20) -> dict[str, Any]:
+        """The first evidence of a stall at this line of the app."""
+
+        def at_line() -> list[dict[str, Any]]:
+            return [e for e in self.events("stall_began") if e["site"] and e["site"]["line"] == line]
+
+        wait_for(lambda: len(at_line()) >= 1, timeout_s, lambda: f"none at {line}: {self.events()}")
+        return at_line()[0]
+
+    def wait_stall(self, line: int, count: int = 1, timeout_s: float = 20) -> dict[str, Any]:
         """The stall that ended at this line of the app; on a busy machine an import may stall on its own."""
 
         def at_line() -> list[dict[str, Any]]:
             return [e for e in self.events("stall_ended") if e["site"] and e["site"]["line"] == line]
 
-        wait_for(lambda: len(at_line()) >= 1, timeout_s, lambda: f"no stall at {line}: {self.events()}")
+        wait_for(lambda: len(at_line()) >= count, timeout_s, lambda: f"no stall at {line}: {self.events()}")
         return at_line()[-1]
 
     def stop(self) -> int:

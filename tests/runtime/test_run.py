@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.runtime.conftest import APPS, Server, free_port, wait_for
+from tests.runtime.conftest import APPS, Server, free_port, line_of, wait_for
 
 RUN = [sys.executable, "-m", "unstall", "run", "--"]
 
@@ -62,7 +62,7 @@ def test_a_server_is_watched_without_touching_its_code(tmp_path: Path) -> None:
     try:
         server.wait_ready()
         server.get("/sleep/0.3")
-        assert server.wait_events("stall_ended")[0]["route"] == "GET /sleep/{seconds}"
+        assert server.wait_stall(line_of("helper"))["route"] == "GET /sleep/{seconds}"
         assert server.stop() in (0, 128 + signal.SIGTERM)
         assert len(server.wait_events("stopped", 2)) == 2
     finally:

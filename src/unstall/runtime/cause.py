@@ -117,8 +117,10 @@ class Ledger:
         rest -= frozen
         if state in "tT" and state:
             self._spent[3] += rest
-        elif "futex" in where:
-            self._spent[2 if self._asks_again(now) else 1] += rest
+        elif "futex" in where or where in ("", "0"):
+            # Awake at this instant, or in a futex: who waits for the GIL is now the one, now the other.
+            again = self._asks_again(now)
+            self._spent[2 if again else 1 if "futex" in where else 0] += rest
         elif where.startswith(("ep_poll", "do_epoll", "do_poll", "do_select")) and self._state == "T":
             self._spent[3] += rest
         else:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Cells: eight-byte floats, each written by one side only, so that none needs a lock.
-# Written by the app.
-SIGN, BEAT, CPU, STATE, READY, THREAD, PID, TICKS, SIGNAL, GC, GAPS = range(11)
+# Written by the app; TOLD is the start of the last stall that it tells of itself, no observer being there.
+SIGN, BEAT, CPU, STATE, READY, THREAD, PID, TICKS, SIGNAL, GC, GAPS, TOLD = range(12)
 # Written by the observer.
 WATCHING, WATCHED_AT = 16, 17
 # Sequence and length of each blob.

@@ -13,9 +13,9 @@ import sys
 import time
 
 from unstall.runtime import mapping
-from unstall.runtime.capture import Capture
+from unstall.runtime.capture import Capture, busiest
 from unstall.runtime.cause import Books, Ledger, blame, start_ticks
-from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample
+from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample, site
 from unstall.runtime.mapping import Shared
 from unstall.runtime.own import OwnFiles
 from unstall.runtime.recorder import SCHEMA, Recorder, try_write
@@ -54,6 +54,7 @@ class Observer:
         self.rules = Rules()
         self.gaps = int(self.cells[mapping.GAPS])
         self._bell_fd = bell_fd
+        self._captured: list[Sample] = []
         self._death = Death(self.pid, ticks)
 
     def watch(self) -> None:
@@ -81,11 +82,18 @@ class Observer:
         try_write(self._bell_fd, b"!")  # the sampler in the app looks too
         self.ledger.begin(start, cpu)
         self.ledger.step(now)
+        self._captured = []
         self._capture(episode, now)
         episode.in_flight = self._in_flight()
         self._evidence(episode, now + WAIT_FOR_ROUTE_S)
         if self.cells[mapping.STATE] not in (mapping.STARTING, mapping.RUNNING):
             return  # the loop was left, not blocked
+        if self.cells[mapping.TOLD] == start:  # the app had begun to tell of it when this observer came up
+            while self._goes_on(start) and not self._death.happened:
+                self._death.wait(0.02)
+            if self._death.happened:
+                self._killed(episode, time.monotonic(), cpu)
+            return
         self._judge(episode, time.monotonic(), cpu)
         self.story.began(episode, time.monotonic())
         captured_again = False
@@ -96,9 +104,7 @@ class Observer:
             self._death.wait(asked)
             now = self.cells[mapping.WATCHED_AT] = time.monotonic()
             if self._death.happened:
-                self._judge(episode, now, cpu)
-                self.story.killed(episode, now - start)
-                self.cells[mapping.STATE] = mapping.STOPPED  # all is said
+                self._killed(episode, now, cpu)
                 return
             if not self._goes_on(start):
                 break
@@ -112,6 +118,11 @@ class Observer:
                 self._judge(episode, now, cpu)
                 self.story.update(episode, now)
         self._over(episode, cpu)
+
+    def _killed(self, episode: Episode, now: float, cpu: float) -> None:
+        self._judge(episode, now, cpu)
+        self.story.killed(episode, now - episode.start)
+        self.cells[mapping.STATE] = mapping.STOPPED  # all is said
 
     def _goes_on(self, start: float) -> bool:
         cells = self.cells
@@ -163,10 +174,17 @@ class Observer:
     def _capture(self, episode: Episode, now: float) -> None:
         self.capture.number = int(self.cells[mapping.SIGNAL])
         stack = self.capture.take(self.own)
+        if stack and site(stack) is None:
+            # The loop itself only waits: then another thread holds the GIL, and that one is busy.
+            other = busiest(self.capture)
+            stack = other.take(self.own) or stack
+            if other is not self.capture:
+                other.close()
         if stack:
             self.table.load(self.shared.table.read_new())
             route, proof = self.table.find(stack, self.shared.in_flight(mapping.SLOTS))
-            episode.add(Sample(now, stack, route, proof))
+            self._captured.append(Sample(now, stack, route, proof))
+            episode.add(self._captured[-1])
 
     def _in_flight(self) -> tuple[str, ...]:
         self.table.load(self.shared.table.read_new())
@@ -178,7 +196,7 @@ class Observer:
             found = self.shared.evidence.read_new()
             if found is not None and found[0] == episode.start:
                 _, samples, in_flight, final = found
-                episode.samples = [s for s in episode.samples if s.route_proof in (None, "table")]
+                episode.samples = list(self._captured)
                 for plain in samples:
                     episode.add(Sample(*plain))
                 if in_flight:
@@ -197,8 +215,11 @@ class Observer:
 
     def _tell_missed(self, gap: tuple[float, float, float]) -> None:
         start, end, late_s = gap
+        if start == self.cells[mapping.TOLD]:
+            return
         episode = Episode(start, self.threshold_s)
         episode.late_s = late_s
+        self._captured = []
         self._evidence(episode, time.monotonic() + 0.02)
         self.ledger.begin(start, self.cells[mapping.CPU])
         self.ledger.step(end)

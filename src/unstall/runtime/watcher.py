@@ -204,6 +204,7 @@ class Watch:
         cpu = cells[mapping.CPU]
         self.ledger.begin(start, cpu)
         if alone:
+            cells[mapping.TOLD] = start
             self._judge(episode, time.monotonic(), cpu)
             self.story.began(episode, time.monotonic())
         while not self.heart.stopped:
@@ -214,6 +215,7 @@ class Watch:
             self._publish(episode, False)
             if not alone and not self.link.alive:
                 alone = True  # the witness died: go on from here
+                cells[mapping.TOLD] = start
             lasted = time.monotonic() - start
             if alone:
                 self._judge(episode, start + lasted, cpu)

@@ -104,6 +104,12 @@ async def short() -> dict[str, str]:
     return {}
 
 
+@app.get("/thread-gil")
+def thread_gil() -> dict[str, str]:
+    re.match(r"(a+)+$", "a" * 25 + "b")  # STALLS: thread-gil
+    return {}
+
+
 @app.get("/long-gil")
 async def long_gil() -> dict[str, str]:
     re.match(r"(a+)+$", "a" * 40 + "b")  # STALLS: long-gil
