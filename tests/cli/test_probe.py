@@ -143,6 +143,14 @@ def test_each_rule_fires_on_its_manifest_and_not_on_the_plain_one(rule: str, tex
     assert rule not in run("-", given=calm).stdout
 
 
+def test_a_grace_shorter_than_the_longest_stall_is_reported() -> None:
+    assert (
+        "UNS308  grace 30 s is shorter than the longest stall, 45.0 s"
+        in run("-", "--block", "45s", given=DEPLOY).stdout
+    )
+    assert "UNS308" not in run("-", "--block", "25s", given=DEPLOY).stdout
+
+
 def test_a_tcp_probe_is_said_to_hide_blocks() -> None:
     text = other("httpGet: {path: /health, port: 8000}\n        readiness", "tcpSocket: {port: 1}\n        readiness")
     assert "it passes on a blocked loop" in run("-", "--block", "60s", given=text).stdout

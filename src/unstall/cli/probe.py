@@ -15,7 +15,7 @@ from unstall import units
 from unstall.errors import BadInput
 from unstall.kubelet.stalls import read_recording
 from unstall.model import Measure, ProbeType
-from unstall.probe import odds
+from unstall.kubelet import odds
 from unstall.probe.advise import Advice, advise
 from unstall.probe.forecast import Forecast, History, forecasts, label, suggest
 from unstall.probe.rewrite import patch, rewrite
@@ -69,7 +69,8 @@ def command(
             raise BadInput("--write and --patch need stalls to choose by", "add --stalls FILE, or --block 25s")
         _change(workloads, history, write)
         return
-    found = [(one, advise(one), forecasts(one.spec, history, seed) if history else []) for one in workloads]
+    longest_s = max(history.lengths_s, default=None) if history else None
+    found = [(one, advise(one, longest_s), forecasts(one.spec, history, seed) if history else []) for one in workloads]
     if output == "json":
         click.echo(json.dumps({"schema": SCHEMA, "containers": [_row(*one, blocks) for one in found]}, indent=2))
     else:

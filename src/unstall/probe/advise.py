@@ -26,16 +26,16 @@ Found = Iterator[tuple[str, str]]
 """(field of the container, sentence)"""
 
 
-def advise(workload: Workload) -> list[Advice]:
-    """Everything the rules find in one container, by rule."""
+def advise(workload: Workload, longest_s: float | None = None) -> list[Advice]:
+    """Everything the rules find in one container, by rule; ``longest_s`` is the longest stall, where known."""
     return [
         Advice(rule, workload.spec.path, workload.line(field), text, field)
         for rule, find in RULES.items()
-        for field, text in find(workload)
+        for field, text in find(workload, longest_s)
     ]
 
 
-def default_timeout(workload: Workload) -> Found:
+def default_timeout(workload: Workload, longest_s: float | None) -> Found:
     """UNS301"""
     probe = workload.spec.probe(ProbeType.LIVENESS)
     if probe is not None and not workload.written("livenessProbe.timeoutSeconds") and _asks_http(workload):
@@ -47,7 +47,7 @@ def _asks_http(workload: Workload) -> bool:
     return probe is not None and isinstance(probe.handler, HttpGet)
 
 
-def same_patience(workload: Workload) -> Found:
+def same_patience(workload: Workload, longest_s: float | None) -> Found:
     """UNS302"""
     liveness, readiness = workload.spec.probe(ProbeType.LIVENESS), workload.spec.probe(ProbeType.READINESS)
     if liveness is None or readiness is None or liveness.handler != readiness.handler:
@@ -63,7 +63,7 @@ def same_patience(workload: Workload) -> Found:
 _DEPENDENCIES = re.compile(r"ready|readiness|deep|full|depend|database|\bdb\b", re.I)
 
 
-def dependencies(workload: Workload) -> Found:
+def dependencies(workload: Workload, longest_s: float | None) -> Found:
     """UNS303"""
     probe = workload.spec.probe(ProbeType.LIVENESS)
     if probe is not None and isinstance(probe.handler, HttpGet) and _DEPENDENCIES.search(probe.handler.path):
@@ -71,7 +71,7 @@ def dependencies(workload: Workload) -> Found:
         yield "livenessProbe.httpGet.path", text
 
 
-def no_startup(workload: Workload) -> Found:
+def no_startup(workload: Workload, longest_s: float | None) -> Found:
     """UNS304"""
     probe = workload.spec.probe(ProbeType.LIVENESS)
     if probe is not None and workload.spec.probe(ProbeType.STARTUP) is None:
@@ -79,14 +79,14 @@ def no_startup(workload: Workload) -> Found:
         yield "livenessProbe", f"no startup probe: a start slower than {allowed_s} s is killed before it is ready"
 
 
-def tcp_liveness(workload: Workload) -> Found:
+def tcp_liveness(workload: Workload, longest_s: float | None) -> Found:
     """UNS305"""
     probe = workload.spec.probe(ProbeType.LIVENESS)
     if probe is not None and isinstance(probe.handler, TcpSocket):
         yield "livenessProbe.tcpSocket", "TCP liveness passes on a blocked event loop: the kernel accepts connections"
 
 
-def exec_liveness(workload: Workload) -> Found:
+def exec_liveness(workload: Workload, longest_s: float | None) -> Found:
     """UNS306"""
     probe = workload.spec.probe(ProbeType.LIVENESS)
     if probe is not None and isinstance(probe.handler, Exec):
@@ -94,7 +94,7 @@ def exec_liveness(workload: Workload) -> Found:
         yield "livenessProbe.exec", f"exec liveness starts a process in the container {a_day} times a day"
 
 
-def timeout_above_period(workload: Workload) -> Found:
+def timeout_above_period(workload: Workload, longest_s: float | None) -> Found:
     """UNS307"""
     for probe in workload.spec.probes:
         if probe.timeout_s > probe.period_s:
@@ -102,7 +102,16 @@ def timeout_above_period(workload: Workload) -> Found:
             yield f"{probe.type}Probe.timeoutSeconds", text
 
 
-def unknown_port(workload: Workload) -> Found:
+def short_grace(workload: Workload, longest_s: float | None) -> Found:
+    """UNS308"""
+    probe = workload.spec.probe(ProbeType.LIVENESS)
+    grace_s = probe.grace_s if probe is not None and probe.grace_s is not None else workload.spec.grace_s
+    if longest_s is not None and longest_s > grace_s:
+        text = f"grace {grace_s} s is shorter than the longest stall, {units.moment(longest_s)}: SIGKILL comes before SIGTERM is heard"
+        yield "livenessProbe" if probe is not None else "", text
+
+
+def unknown_port(workload: Workload, longest_s: float | None) -> Found:
     """UNS310"""
     names = {name for name, _ in workload.spec.ports}
     for probe in workload.spec.probes:
@@ -117,7 +126,7 @@ def unknown_port(workload: Workload) -> Found:
             )
 
 
-def cpu_limit(workload: Workload) -> Found:
+def cpu_limit(workload: Workload, longest_s: float | None) -> Found:
     """UNS311"""
     limits = (workload.container.get("resources") or {}).get("limits") or {}
     cores = _cores(str(limits.get("cpu", "")))
@@ -138,7 +147,7 @@ def workers(workload: Workload) -> int:
     return int(found[1]) if found else 1
 
 
-def worker_check(workload: Workload) -> Found:
+def worker_check(workload: Workload, longest_s: float | None) -> Found:
     """UNS312"""
     words = " ".join(workload.command)
     if "uvicorn" not in words or "gunicorn" in words or "--timeout-worker-healthcheck" in words:
@@ -148,7 +157,7 @@ def worker_check(workload: Workload) -> Found:
         yield field, "uvicorn's own supervisor kills a worker that holds the GIL for 5 s, whatever the probes allow"
 
 
-def shell(workload: Workload) -> Found:
+def shell(workload: Workload, longest_s: float | None) -> Found:
     """UNS313"""
     words = workload.command
     name = words[0].rpartition("/")[2] if words else ""
@@ -156,13 +165,13 @@ def shell(workload: Workload) -> Found:
         yield "command", "a shell is process 1: SIGTERM may not reach the server, so every stop lasts the whole grace"
 
 
-def no_message(workload: Workload) -> Found:
+def no_message(workload: Workload, longest_s: float | None) -> Found:
     """UNS314"""
     if workload.spec.probes and not workload.written("terminationMessagePolicy"):
         yield "", "no terminationMessagePolicy: a crash leaves no last log lines in the pod's status"
 
 
-RULES: dict[str, Callable[[Workload], Found]] = {
+RULES: dict[str, Callable[[Workload, float | None], Found]] = {
     "UNS301": default_timeout,
     "UNS302": same_patience,
     "UNS303": dependencies,
@@ -170,6 +179,7 @@ RULES: dict[str, Callable[[Workload], Found]] = {
     "UNS305": tcp_liveness,
     "UNS306": exec_liveness,
     "UNS307": timeout_above_period,
+    "UNS308": short_grace,
     "UNS310": unknown_port,
     "UNS311": cpu_limit,
     "UNS312": worker_check,

@@ -129,7 +129,8 @@ def cases(snapshot: Snapshot, only_workloads: bool = False) -> list[Case]:
         if event.kind == "Pod":
             uid = event.uid or named.get((event.namespace, event.name), "")
             by_pod[event.namespace, event.name, uid].append(event)
-    gone = [_gone(key, events, snapshot) for key, events in by_pod.items() if key not in here]
+    owners = _owners(snapshot)
+    gone = [_gone(key, events, owners) for key, events in by_pod.items() if key not in here]
     if only_workloads:
         known = {(pod.namespace, pod.workload) for pod in snapshot.pods}
         gone = [pod for pod in gone if (pod.namespace, pod.workload) in known]
@@ -140,18 +141,18 @@ def cases(snapshot: Snapshot, only_workloads: bool = False) -> list[Case]:
     ]
 
 
-def _gone(key: tuple[str, str, str], events: list[Event], snapshot: Snapshot) -> Pod:
+_CREATED = re.compile(r"(?:Created pod:|create Pod) (\S+)")
+
+
+def _owners(snapshot: Snapshot) -> dict[tuple[str, str], tuple[str, str]]:
+    """Which controller created a pod, by its namespace and name, as far as events tell."""
+    found = ((event, _CREATED.search(event.message)) for event in snapshot.events if event.kind != "Pod")
+    return {(event.namespace, made[1]): (event.kind, event.name) for event, made in found if made}
+
+
+def _gone(key: tuple[str, str, str], events: list[Event], owners: dict[tuple[str, str], tuple[str, str]]) -> Pod:
     namespace, name, uid = key
-    owner = next(
-        (
-            (event.kind, event.name)
-            for event in snapshot.events
-            if event.namespace == namespace
-            and event.kind != "Pod"
-            and re.search(rf"(?:Created|created|create|Create) [Pp]od:? {re.escape(name)}\b", event.message)
-        ),
-        ("", ""),
-    )
+    owner = owners.get((namespace, name), ("", ""))
     names = sorted({event.container for event in events if event.container}) or [""]
     workload = f"{owner[0].lower()}/{owner[1]}" if owner[1] else f"pod/{name}"
     if owner[0] == "ReplicaSet":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unstall.model import ProbeType
 from unstall.probe import endings, quiet, silence
@@ -65,7 +65,9 @@ def diagnose(snapshot: Snapshot, only_workloads: bool = False) -> list[Diagnosis
 
     Pods that are gone are explained only where their events tell of trouble.
     """
-    found = [_diagnosis(case, judge(case, snapshot), snapshot) for case in cases(snapshot, only_workloads)]
+    # The rules look at a case's own events, and beyond them only at those of controllers and nodes.
+    beyond = replace(snapshot, events=tuple(event for event in snapshot.events if event.kind != "Pod"))
+    found = [_diagnosis(case, judge(case, beyond)) for case in cases(snapshot, only_workloads)]
     kept = [one for one in found if not one.gone or one.also or (one.evidence and one.cause != "deleted")]
     return sorted(kept, key=lambda one: (one.cause == "healthy", -(one.at or 0.0), one.namespace, one.pod))
 
@@ -98,7 +100,7 @@ def _beside(case: Case, snapshot: Snapshot, opinion: Opinion) -> Opinion:
     ).because(*notes)
 
 
-def _diagnosis(case: Case, opinion: Opinion, snapshot: Snapshot) -> Diagnosis:
+def _diagnosis(case: Case, opinion: Opinion) -> Diagnosis:
     end = case.end if case.end is not None and not case.killing else None
     trouble = [one.last_at for one in case.misses] + ([case.kill.last_at] if case.kill else [])
     at = end.finished_at if end else max(trouble, default=case.pod.deleted_at)

@@ -11,7 +11,7 @@ from unstall.kubelet.spec import PodSpec
 from unstall.kubelet.stalls import DAY_S, Resampled
 from unstall.kubelet.virtual import simulate
 from unstall.model import Measure, ProbeSpec, ProbeType
-from unstall.probe import odds
+from unstall.kubelet import odds
 
 HEADROOM = 1.2
 """How much longer than the longest stall recorded a block may be before the suggestion lets it restart the pod."""
