@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
+from pathlib import Path
 
 from unstall.model import (
     Arm,
@@ -34,6 +35,7 @@ from unstall.model import (
     Trial,
     Verdict,
 )
+from unstall.records import read_report
 
 SOURCE = (
     '@app.get("/hello")',
@@ -286,6 +288,11 @@ def report(*experiments: Experiment, **more: object) -> LabReport:
 def default_run() -> LabReport:
     """As `unstall lab` without arguments: experiments 1, 1b, 2 and 3."""
     return report(experiment_1(), experiment_1b(), experiment_2(), experiment_3())
+
+
+def real_run() -> LabReport:
+    """What `unstall lab` really wrote on a machine of two busy cores: experiments 1, 1b, 2 and 3."""
+    return read_report(Path(__file__).with_name("real-run.json"))
 
 
 def busy(requests: int, duration_s: float = 60.0, seed: int = 7, restarts: bool = True) -> PodTimeline:

@@ -25,6 +25,7 @@ def test_two_thousand_requests_fit_in_150_kb_and_the_default_run_in_300() -> Non
     assert size_kb(render(samples.own_app(1_000))) <= 150
     assert size_kb(render(samples.own_app(1_000, trials=5))) <= 150
     assert size_kb(render(samples.default_run())) <= 300
+    assert size_kb(render(samples.real_run())) <= 300
 
 
 def test_nothing_is_loaded_from_anywhere() -> None:
@@ -62,6 +63,16 @@ def test_an_experiment_shows_numbers_verdict_story_line_chain_diff_settings_and_
         "5.00 s waiting in a system call",
     ):
         assert part in page or part in page.replace("<code>", ""), part
+
+
+def test_a_real_run_shows_each_experiment_with_its_verdict_and_the_restart_on_top() -> None:
+    report = samples.real_run()
+    page = render(report)
+    assert [one.name for one in report.experiments] == ["1", "1b", "2", "3"]
+    for experiment in report.experiments:
+        assert page.count(experiment.verdict.sentence.replace("'", "&#39;")) >= 2
+    assert page.index('id="timeline-0"') < page.index('class="summary"') < page.index('id="timeline-1"')
+    assert "time.sleep(HELLO_SECONDS)" in page
 
 
 def test_only_the_guilty_line_is_marked() -> None:
