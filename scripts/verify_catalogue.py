@@ -2,7 +2,8 @@
 
     python scripts/verify_catalogue.py base=/path/to/one/python database=/path/to/another/python
 
-Each environment holds some of the libraries; a row that no environment proves is listed as unproved.
+Each environment holds some of the libraries (tests/catalogue/environments/*.txt lists them); a row that no environment
+proves is listed as unproved.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     environments = dict(argument.split("=", 1) for argument in arguments)
     outcomes = {name: outcomes_of(python, spellings) for name, python in environments.items()}
     best = {spelling: best_of([found.get(spelling, ABSENT) for found in outcomes.values()]) for spelling in spellings}
-    VERIFIED.write_text(document(outcomes, best), "utf-8")
+    VERIFIED.write_text(document(best), "utf-8")
     for spelling, (outcome, module, distribution) in best.items():
         if outcome.startswith("missing"):
             print(f"{spelling}: {outcome} in {module} ({distribution})")
@@ -57,7 +58,7 @@ def best_of(found: list[Outcome]) -> Outcome:
     return min(found, key=lambda outcome: rank[outcome[0].split()[0]])
 
 
-def document(outcomes: dict[str, dict[str, Outcome]], best: dict[str, Outcome]) -> str:
+def document(best: dict[str, Outcome]) -> str:
     """The text of verified.toml, in blocks of text because those are read fastest."""
     modules = {module_of(name, module): said for name, (outcome, module, said) in best.items() if outcome == "proved"}
     unproved = [name for name, (outcome, _, said) in best.items() if outcome != "proved" and known(name, modules)]
@@ -65,12 +66,7 @@ def document(outcomes: dict[str, dict[str, Outcome]], best: dict[str, Outcome]) 
     lines += ["# Rows of these libraries that could not be proved: older names, and values whose type nobody declares."]
     lines += ["unproved = '''", *folded(unproved), "'''", "", "# Whose the modules are.", "modules = '''"]
     lines += [f"{module} = {said}" for module, said in sorted(modules.items()) if said]
-    lines += ["'''", "", "[environments]"]
-    for name, found in outcomes.items():
-        pins = {said.replace(" ", "==") for outcome, _, said in found.values() if outcome == "proved" and said}
-        lines.append(f"{name} = '''")
-        lines += sorted(pin for pin in pins if not pin.startswith("CPython"))
-        lines.append("'''")
+    lines.append("'''")
     return "\n".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ import pytest
 from unstall import catalogue
 
 PROVE = Path(__file__).with_name("prove.py")
+ENVIRONMENTS = Path(__file__).with_name("environments")
 VERIFIED = tomllib.loads(files("unstall.catalogue").joinpath("verified.toml").read_text("utf-8"))
 ROWS = {row.name: row for row in catalogue.load().rows()}
 LIGHT = ("requests", "aiohttp", "anyio", "urllib3", "playwright", "cryptography", "uvloop", "websockets", "httptools")
@@ -82,30 +83,32 @@ def test_unverified_rows_are_written_down_one_by_one() -> None:
     assert set(unproved) <= set(catalogue.load().unproved)
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("environment", sorted(VERIFIED["environments"]))
-def test_every_verified_path_is_there_in_the_pinned_libraries(environment: str, tmp_path: Path) -> None:
+def environment(folder: Path, arguments: list[str]) -> Path:
+    """A new environment with exactly these distributions; gives its interpreter."""
     uv = shutil.which("uv")
     assert uv is not None, "uv makes the environments"
-    pins = VERIFIED["environments"][environment].split()
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(tmp_path / "venv")], check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *pins], check=True)
-    owned = {pin.replace("==", " ") for pin in pins}
-    names = [name for name, row in ROWS.items() if row.verified in owned]
+    python = folder / "venv" / "bin" / "python"
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(folder / "venv")], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *arguments], check=True)
+    return python
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("pins", sorted(ENVIRONMENTS.glob("*.txt")), ids=lambda pins: pins.stem)
+def test_every_verified_path_is_there_in_the_pinned_libraries(pins: Path, tmp_path: Path) -> None:
+    python = environment(tmp_path, ["--no-deps", "-r", str(pins)])
+    owned = {pin.strip().lower().replace("==", " ").replace("_", "-") for pin in pins.read_text().splitlines()}
+    names = [name for name, row in ROWS.items() if row.verified.lower().replace("_", "-") in owned]
     found = outcomes(str(python), names, tmp_path)
+    assert len(names) > 50
     assert {name: outcome for name, (outcome, _, _) in found.items() if outcome != "proved"} == {}
 
 
 @pytest.mark.soak
 def test_every_operation_of_a_generated_client_is_a_blocking_row(tmp_path: Path) -> None:
     """boto3's methods are asked for in its own service models: operations block, what only builds something does not."""
-    uv = shutil.which("uv")
-    assert uv is not None, "uv makes the environments"
-    python = tmp_path / "venv" / "bin" / "python"
-    pins = [pin for text in VERIFIED["environments"].values() for pin in text.split() if pin.startswith("boto3==")]
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(tmp_path / "venv")], check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--python", str(python), pins[0]], check=True)
+    pins = (ENVIRONMENTS / "services.txt").read_text().splitlines()
+    python = environment(tmp_path, [pin for pin in pins if pin.startswith("boto3==")])
     answer = subprocess.run([str(python), "-c", OPERATIONS], capture_output=True, text=True, check=True)
     services = json.loads(answer.stdout)
     rows = catalogue.load()

@@ -55,7 +55,7 @@ def add_file(facts: Facts, family: str, document: dict[str, Any]) -> None:
     """Add one parsed file. Its top level has the family's defaults and one table a library."""
     defaults = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
     for library, table in document.items():
-        if isinstance(table, dict) and library != "environments":
+        if isinstance(table, dict):
             _add_library(facts, family, library, defaults | table)
     for line in _lines(document.get("modules", "")):
         module, _, distribution = line.partition(" = ")
