@@ -74,7 +74,7 @@ def table() -> bool:
         rate = f"{pods * 24 / m['cpu_s']:>20,.0f}" if processes == 1 else f"{'-':>20}"
         print(f"{pods:>8,} {median_s:>5.1f} s {processes:>5} {m['cpu_s']:>6.2f} s {m['wall_s']:>6.2f} s", end=" ")
         print(f"{m['memory_mb']:>5.0f} MB {rate} {m['stalls']:>10,} {m['missed']:>10,} {m['restarts']:>9,}", flush=True)
-        if pods == 10_000 and processes == 1:
+        if pods == 10_000 and processes == 1 and median_s == 0.5:
             met = met and m["cpu_s"] < TARGET_S and m["memory_mb"] < TARGET_MB
     print(f"target: 10,000 pods in under {TARGET_S:.0f} s on one core, under {TARGET_MB:.0f} MB: {'met' if met else 'missed'}")
     return met

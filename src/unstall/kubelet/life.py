@@ -23,6 +23,7 @@ from unstall.kubelet.worker import Worker
 from unstall.model import ProbeType
 
 NEVER = math.inf
+_CONCERNS = frozenset({StartContainer, Kill, ReadyChanged, Waiting})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +177,24 @@ class Life:
         for wish in wishes:
             if watch is not None:
                 watch(now, wish)
-            if isinstance(wish, StartProbe):
+            kind = type(wish)
+            if kind is StartProbe:
+                assert isinstance(wish, StartProbe)
                 self._answers[wish.type] = self._ask(now, wish.probe.timeout_s)
-            elif isinstance(wish, StartContainer):
-                self._start_at = now + self.app.restarts_in_s
-                self.toll.back_offs += self._waits
-                self._waits = False
-            elif isinstance(wish, Kill):
-                self._kill(wish, now)
-            elif isinstance(wish, ReadyChanged):
-                self._ready_changed(wish.ready, now)
-            elif isinstance(wish, Waiting):
-                self._waits = True
+            elif kind in _CONCERNS:
+                self._carry_out(wish, now)
+
+    def _carry_out(self, wish: Wish, now: float) -> None:
+        if isinstance(wish, StartContainer):
+            self._start_at = now + self.app.restarts_in_s
+            self.toll.back_offs += self._waits
+            self._waits = False
+        elif isinstance(wish, Kill):
+            self._kill(wish, now)
+        elif isinstance(wish, ReadyChanged):
+            self._ready_changed(wish.ready, now)
+        else:
+            self._waits = True
 
     # --- the app ----------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from enum import Enum
 
-from unstall.kubelet.wishes import Value
+from unstall.kubelet.wishes import StartProbe, Value
 from unstall.model import ProbeSpec, ProbeType
 
 MAX_TRIES = 3
@@ -81,6 +81,7 @@ class Worker:
         "attempt",
         "awake",
         "ended",
+        "first_try",
         "ft",
         "instance",
         "last",
@@ -98,6 +99,7 @@ class Worker:
 
     def __init__(self, probe: ProbeSpec, born_at: float) -> None:
         self.probe = probe
+        self.first_try = StartProbe(probe.type, probe)
         self.type = probe.type
         self.period_s = probe.period_s
         self.ft = probe.failure_threshold

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from unstall.kubelet.spec import PodSpec
-from unstall.kubelet.wishes import Published, StartProbe, Value, Wish
+from unstall.kubelet.wishes import Published, Value, Wish
 from unstall.kubelet.worker import NEVER, CachedStatus, Step, Worker
 from unstall.model import ProbeType
 
@@ -113,6 +113,6 @@ class Workers:
         if changes:
             self.publish(worker, changes)
         if step is Step.PROBE:
-            self.out.append(StartProbe(worker.type, worker.probe))
+            self.out.append(worker.first_try)
         elif step is Step.END:
             worker.ended = True
