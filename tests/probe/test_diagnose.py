@@ -511,3 +511,14 @@ def test_a_pod_that_kept_failing_and_is_gone_is_open() -> None:
     one = only(snapshot(events=events))
     assert (one.cause, one.gone, one.restarts) == ("unknown", True, 2)
     assert one.candidates[0] == "crash"
+
+
+def test_a_log_whose_beginning_is_cut_off_still_shows_that_sigterm_was_never_handled() -> None:
+    one = only(snapshot(pod(ended(137, 1, 57)), events=BLOCKED, log=OK * 2000))
+    assert (one.cause, one.confidence) == ("loop-blocked", "likely")
+
+
+def test_a_kill_that_is_going_on_says_when_to_look_again() -> None:
+    events = [started(1), unhealthy("Liveness", SILENT, 20, 25, 2), killing(25)]
+    one = only(snapshot(pod(restarts=0), events=events))
+    assert (one.cause, one.next) == ("unknown", "look again in 30 s, when the grace is over: the log will tell")

@@ -270,7 +270,7 @@ def by_statuses(case: Case) -> Opinion | None:
 def _answered(case: Case) -> tuple[int, int]:
     """How often the probes' paths were answered, and how often at least if the loop had been free all its life.
     (0, 0) where the log cannot tell."""
-    if case.log is None or case.life_s is None or not case.log.started or not case.log.access:
+    if case.log is None or case.log.cut or case.life_s is None or not (case.log.started and case.log.access):
         return 0, 0
     expected, paths = 0, set[str]()
     for probe in case.container.probes:

@@ -180,6 +180,8 @@ class Log:
     a line it always writes at SIGTERM is missing only if SIGTERM was never handled."""
 
     lines: int
+    cut: bool = False
+    """Only its last lines were read: how it began is not known."""
     server: bool = False
     first_process: bool = False
     """The server is process 1 of its container, so SIGTERM reaches it without a shell in between."""
@@ -219,8 +221,12 @@ _PROCESS = re.compile(r"Started (server|parent) process (\[\d+\])")
 _SHUTTING = re.compile(r"\bShutting down\b(?! the)")
 
 
+LINES_READ = 2000
+"""How many of a log's last lines are asked for."""
+
+
 def read_log(text: str) -> Log:
-    """Read the log of one instance."""
+    """Read the log of one instance. One that answered requests had begun, also where its beginning is cut off."""
     access: list[Access] = []
     seen: dict[str, Any] = {}
     error, lines, before, died = "", 0, 0, 0
@@ -252,11 +258,12 @@ def read_log(text: str) -> Log:
         error = line.strip() if _ERROR.match(line.strip()) else error
     return Log(
         lines,
-        "server" in seen,
+        cut := lines >= LINES_READ,
+        "server" in seen or (cut and bool(access)),
         any(process.endswith("[1]") for process in begun),
         sum(process.startswith("server") for process in begun),
         shut,
-        "started" in seen,
+        "started" in seen or (cut and bool(access)),
         seen.get("listens"),
         "shutting_down" in seen,
         seen.get("shutting_down"),

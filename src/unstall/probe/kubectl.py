@@ -15,9 +15,9 @@ from unstall import units
 from unstall.errors import BadInput
 from unstall.probe import cluster
 from unstall.probe.cluster import Pod, Snapshot
+from unstall.probe.evidence import LINES_READ
 
 T = TypeVar("T")
-LOG_LINES = 2000
 EXTRA_S = 10
 """What a kubectl process gets beyond two requests, for logging in and for many chunks."""
 LOGS_AT_MOST = 60
@@ -299,7 +299,7 @@ def _or_gap(gaps: list[str], what: str, read: Callable[[], T]) -> T | None:
 
 def _log(kubectl: Kubectl, refused: list[str], namespace: str, pod: str, container: str, now: bool) -> str | None:
     which = [] if now else ["--previous"]
-    where = ["-n", namespace, "-c", container, f"--tail={LOG_LINES}", "--timestamps"]
+    where = ["-n", namespace, "-c", container, f"--tail={LINES_READ}", "--timestamps"]
     try:
         return kubectl.run("logs", pod, *which, *where)
     except KubectlFailed as failed:

@@ -8,6 +8,8 @@ throttled loop handles it late and may be killed while it ends.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from unstall import units
 from unstall.model import ProbeType
 from unstall.probe.case import Case, path_of
@@ -27,10 +29,12 @@ def judge(case: Case) -> Opinion:
         opinion = rule(case)
         if opinion is not None:
             return opinion.because(limit(case))
-    missing = "" if case.log else "the log of the killed instance is not there to tell them apart"
     if case.killing and case.log is None:
         missing = "the kill is not over: the log of this instance will tell them apart"
-    return unknown(candidates(case), missing, limit(case))
+        after = f"look again in {case.pod.grace_s} s, when the grace is over: the log will tell"
+        return replace(unknown(candidates(case)), next=after).because(missing, limit(case))
+    missing = "" if case.log else "the log of the killed instance is not there to tell them apart"
+    return unknown(candidates(case)).because(missing, limit(case))
 
 
 def candidates(case: Case) -> tuple[str, ...]:
