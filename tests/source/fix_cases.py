@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,7 @@ FIXED = sorted(p for p in (CASES / "fixed").glob("*.py") if not p.name.endswith(
 TRAPS = sorted((CASES / "traps").glob("*.py"))
 
 # What CPython announces before it blocks. A rewrite is right when these still happen, but in another thread.
-EVENTS = frozenset(
-    {"time.sleep", "subprocess.Popen", "sqlite3.connect", "shutil.copyfile", "shutil.rmtree", "open", "os.remove"}
-)
+EVENTS = frozenset({"subprocess.Popen", "sqlite3.connect", "shutil.copyfile", "shutil.rmtree", "open", "os.remove"})
 _watched: list[tuple[int, list[str]]] = []
 
 
@@ -30,6 +29,14 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_hook)
+_sleep = time.sleep
+
+
+def _noticed(duration_s: float) -> None:
+    """``time.sleep``, which announces nothing before CPython 3.13."""
+    if _watched and threading.get_ident() == _watched[-1][0]:
+        _watched[-1][1].append("time.sleep")
+    _sleep(duration_s)
 
 
 @contextmanager
@@ -60,8 +67,14 @@ def load(path: Path) -> types.ModuleType:
 
 def answers(path: Path) -> tuple[list[Any], list[str]]:
     """What an app answers to its own REQUESTS (or what its ``main`` returns), and what blocked the loop's thread."""
-    module = load(path)
+    time.sleep = _noticed
+    try:
+        return _answers(load(path))
+    finally:
+        time.sleep = _sleep
 
+
+def _answers(module: Any) -> tuple[list[Any], list[str]]:
     async def replay() -> tuple[list[Any], list[str]]:
         found: list[Any] = []
         with on_this_thread() as seen:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from source.fix_cases import FIXED, TRAPS, answers
+from fix_cases import FIXED, TRAPS, answers
 from unstall.source import edits
 from unstall.source.check import Options
 from unstall.source.fix import FixReport, fix, fixable, write
@@ -67,6 +67,7 @@ def test_reverse_edits_restore_the_bytes(case: Path, tmp_path: Path) -> None:
     assert file.encoded(edits.apply(after, edits.reverse(file.text, report.edits()))) == case.read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("case", FIXED, ids=lambda p: p.stem)
 def test_the_fixed_app_answers_the_same_and_nothing_blocks_the_loops_thread(case: Path) -> None:
     after, blocked = answers(case.with_suffix(".after.py"))
@@ -119,7 +120,12 @@ def test_an_endpoint_that_somebody_awaits_stays_a_coroutine(tmp_path: Path) -> N
         "    return subprocess.getoutput('echo a')\n"
     )
     root = write_project(
-        tmp_path, {"pkg/__init__.py": "", "pkg/app.py": app, "tests/test_app.py": "from pkg.app import index as i\nawait_me = i()\n"}
+        tmp_path,
+        {
+            "pkg/__init__.py": "",
+            "pkg/app.py": app,
+            "tests/test_app.py": "from pkg.app import index as i\nawait_me = i()\n",
+        },
     )
     report = fixed(root)
     assert [plan.kind for plan in report.plans] == ["offload"]

@@ -212,6 +212,9 @@ def _without(tree: Tree, node: ast.stmt, name: str) -> list[Edit]:
         suite = getattr(parent, "body", [])
         if node not in suite or len(suite) == 1:
             return []
+        if first > 1 and (suite[0] is node or not tree.lines[first - 2].strip()) and not isinstance(parent, ast.Module):
+            while last < len(tree.lines) and not tree.lines[last].strip():
+                last += 1
         return [Edit(tree.path, tree.line_start(first), tree.line_start(last + 1), "")]
     gone = next(i for i, a in enumerate(node.names) if a not in kept)
     if gone + 1 < len(node.names):

@@ -11,7 +11,7 @@ from unstall.source.imports import POOL
 from unstall.source.origins import CONSUMERS
 from unstall.source.plans import Place, Spot, below
 from unstall.source.texts import Texts
-from unstall.source.transforms import chained
+from unstall.source.transforms import OPENERS, chained
 from unstall.source.trees import Tree, called_name
 
 
@@ -113,4 +113,14 @@ def _node(tree: Tree, step: Step) -> ast.expr | None:
         return tree.value_at(line, column)
     if step.how == "with":
         return tree.value_at(line, column)
-    return tree.call_at(line, column, step.callee)
+    call = tree.call_at(line, column, step.callee)
+    if call is not None and called_name(call) in OPENERS:
+        # One place in source is one finding: of `open(p).read()` the opening alone would be reported.
+        outer = tree.parents.get(tree.parents[call])
+        return outer if isinstance(outer, ast.Call) and chained(outer) and root_of(outer) is call else call
+    return call
+
+
+def root_of(call: ast.Call) -> ast.expr | None:
+    """What a method is called on."""
+    return call.func.value if isinstance(call.func, ast.Attribute) else None

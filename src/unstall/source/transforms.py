@@ -127,7 +127,7 @@ def _only_served(texts: Texts, place: Place) -> None:
 def _thread_bound(texts: Texts, place: Place, spots: Sequence[Spot]) -> str:
     for spot in spots:
         for name in spot.names:
-            if name.startswith("sqlite3.connect") and "()" in name:
+            if name.startswith("sqlite3."):
                 made = any(isinstance(n, ast.Call) and called_name(n) == "connect" for n in ast.walk(place.function))
                 reason, _ = traps.bound_connection(texts, place, spot)
                 if reason and not made:
@@ -239,7 +239,8 @@ def _wrapped(place: Place, node: ast.expr) -> list[Edit]:
     follows = (isinstance(parent, ast.Attribute | ast.Subscript) and parent.value is node) or (
         isinstance(parent, ast.Call) and parent.func is node
     )
-    if not follows:
+    # A parent that begins before the node shows that parentheses are there already.
+    if not follows or place.tree.start(parent) < place.tree.start(node):  # type: ignore[arg-type]
         return []
     start, end = place.tree.start(node), place.tree.end(node)
     return [place.edit(start, start, "("), place.edit(end, end, ")")]
@@ -257,26 +258,30 @@ def _call_moved(place: Place, call: ast.Call) -> list[Edit]:
         return edits
     edits = [place.edit(start, start, f"{opening}await {to}(")]
     func_end = tree.end(call.func)
+    within = tree.text[paren + 1 : end - 1]
     if not call.args and not call.keywords:
-        edits.append(place.edit(func_end, paren + 1, ""))
+        edits.append(place.edit(func_end, paren + 1 if within.strip() else end - 1, ""))
     elif len(call.args) == 1 and isinstance(call.args[0], ast.GeneratorExp) and tree.start(call.args[0]) == paren:
         edits.append(place.edit(func_end, paren, ", "))
         closing = ")" + closing
     else:
-        spaced = tree.text[paren + 1 : paren + 2].isspace()
-        edits.append(place.edit(func_end, paren + 1, "," if spaced else ", "))
+        gap = within[: len(within) - len(within.lstrip())]
+        if "\n" in gap or "\r" in gap:
+            # One argument a line: what is called becomes the first of them.
+            edits[0] = place.edit(start, start, edits[0].text + gap)
+        edits.append(place.edit(func_end, paren + 1, "," if gap else ", "))
     if closing:
         edits.append(place.edit(end, end, closing))
     return edits
 
 
-def chained(call: ast.Call) -> bool:
+def chained(call: ast.AST | None) -> bool:
     """``open(p).read()``: both run in the thread, so the whole goes there."""
-    func = call.func
-    return isinstance(func, ast.Attribute) and isinstance(func.value, ast.Call) and called_name(func.value) in _OPENERS
+    func = call.func if isinstance(call, ast.Call) else None
+    return isinstance(func, ast.Attribute) and isinstance(func.value, ast.Call) and called_name(func.value) in OPENERS
 
 
-_OPENERS = frozenset({"open", "urlopen", "popen", "fdopen"})
+OPENERS = frozenset({"open", "urlopen", "popen", "fdopen"})
 
 
 def _closed(call: ast.Call) -> None:

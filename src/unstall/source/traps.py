@@ -215,8 +215,7 @@ def bound_connection(texts: Texts, place: Place, spot: Spot) -> tuple[str, str]:
     """A reason to refuse and a way behaviour can change, for calls on sessions, connections and cursors."""
     for chain in spot.chains:
         steps, name = below(chain), chain.primitive.name
-        outside = name.startswith("sqlite3.connect") and (len(steps) == 1 or _came_from_outside(texts, spot, name))
-        if outside and not _sqlite_shared(texts):
+        if name.startswith("sqlite3.") and _leaves_its_thread(texts, spot, name) and not _sqlite_shared(texts):
             return "a sqlite3 connection may be used in the thread that made it only (check_same_thread)", ""
         if name.startswith("django.") and bound_to_connection(name):
             return "Django keeps one connection a thread: use sync_to_async or the a-method", ""
@@ -247,9 +246,32 @@ def _passed_on(place: Place, spot: Spot) -> int:
     return max(uses, default=0)
 
 
-def _came_from_outside(texts: Texts, spot: Spot, name: str) -> bool:
-    root = _receiver(texts, spot, name)
-    return root is not None and root[1] != "local"
+def _leaves_its_thread(texts: Texts, spot: Spot, name: str) -> bool:
+    """True where a connection would be made in one thread and used in another."""
+    if spot.direct:
+        return True
+    if name != "sqlite3.connect":
+        root = _receiver(texts, spot, name)
+        return root is not None and root[1] != "local"
+    return any(_hands_out(function) for function in moved(texts, spot))
+
+
+def _hands_out(function: Function) -> bool:
+    """True where a function returns, yields or keeps the connection that it makes."""
+    made = {""}
+    for node in own_nodes(function):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and called_name(node.value) == "connect":
+            if any(not isinstance(target, ast.Name) for target in node.targets):
+                return True
+            made.update(last_name_of(target) for target in node.targets)
+    for node in own_nodes(function):
+        if isinstance(node, ast.Return | ast.Yield) and node.value is not None:
+            call = node.value
+            if isinstance(call, ast.Call) and called_name(call) == "connect":
+                return True
+            if isinstance(call, ast.Name) and call.id in made:
+                return True
+    return False
 
 
 def _receiver(texts: Texts, spot: Spot, name: str) -> tuple[str, str] | None:

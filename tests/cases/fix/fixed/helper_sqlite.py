@@ -1,0 +1,20 @@
+import asyncio
+import sqlite3
+
+from fastapi import FastAPI
+
+app = FastAPI()
+REQUESTS = [("GET", "/")]
+
+
+def rows():
+    connection = sqlite3.connect(":memory:")
+    found = connection.execute("select 1, 2").fetchall()
+    connection.close()
+    return found
+
+
+@app.get("/")
+async def index():
+    await asyncio.sleep(0)
+    return rows()

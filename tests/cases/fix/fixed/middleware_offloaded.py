@@ -1,0 +1,18 @@
+import subprocess
+
+from fastapi import FastAPI, Request
+
+app = FastAPI()
+REQUESTS = [("GET", "/")]
+
+
+@app.middleware("http")
+async def stamp(request: Request, call_next):
+    response = await call_next(request)
+    response.headers["x-stamp"] = subprocess.getoutput("echo stamped")
+    return response
+
+
+@app.get("/")
+async def index():
+    return "ok"

@@ -1,0 +1,15 @@
+import asyncio
+import subprocess
+import sys
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+app = FastAPI()
+REQUESTS = [("GET", "/")]
+
+
+@app.get("/")
+async def index():
+    await asyncio.sleep(0)
+    return [(await run_in_threadpool(subprocess.check_output, [sys.executable, "-c", "print('a b')"])).split()[0].decode(), await run_in_threadpool(subprocess.getoutput, "echo c")]

@@ -1,0 +1,22 @@
+import asyncio
+import subprocess
+import sys
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+app = FastAPI()
+REQUESTS = [("GET", "/")]
+
+
+@app.get("/")
+async def index():
+    await asyncio.sleep(0)
+    done = await run_in_threadpool(
+        subprocess.run,
+        [sys.executable, "-c", "print(42)"],
+        capture_output=True,  # kept
+        text=True,
+        check=True,
+    )
+    return {"answer": done.stdout.strip()}

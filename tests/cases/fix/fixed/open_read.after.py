@@ -1,0 +1,14 @@
+import asyncio
+import os
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+app = FastAPI()
+REQUESTS = [("GET", "/")]
+
+
+@app.get("/")
+async def index():
+    await asyncio.sleep(0)
+    return await run_in_threadpool(lambda: open(os.devnull).read())
