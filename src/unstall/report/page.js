@@ -65,16 +65,14 @@
     const end = info.end;
     const shortest = Math.max(info.unit * 20, end / 1e5);
     const stretched = [...svg.querySelectorAll("g.t")];
-    const crosses = [...svg.querySelectorAll("path.cross")].map((path) => ({
-      path,
-      marks: path.getAttribute("d").slice(1).split("M").map((mark) => {
-        const at = mark.indexOf(" ");
-        return [((+mark.slice(0, at) - X0) / WIDTH) * end, mark.slice(at)];
-      }),
-    }));
+    const crosses = [...svg.querySelectorAll("path.cross")].map((path) => {
+      const d = path.getAttribute("d");
+      const marks = [...d.matchAll(/M([\d.]+) ([\d.]+)/g)].map(([, px, y]) => [((+px - X0) / WIDTH) * end, y]);
+      return { path, marks, arm: +/m-([\d.]+)/.exec(d)[1] };
+    });
     const labels = [...svg.querySelectorAll("text[data-a]")].map((text) => ({
       text, from: +text.dataset.a, to: +text.dataset.b, x: text.getAttribute("x"),
-      hidden: text.getAttribute("visibility") || "visible", wide: text.textContent.length * 6.2,
+      hidden: text.getAttribute("visibility") || "visible", wide: text.textContent.length * 6.5,
     }));
     const summaries = [...svg.querySelectorAll("text.all")];
     const axis = svg.querySelector("g.axis");
@@ -123,7 +121,7 @@
         let at = label.x, seen = label.hidden;
         if (zoomed() && label.text.classList.contains("in")) {
           at = Math.max(x(label.from), X0) + 6;
-          seen = Math.min(x(label.to), X0 + WIDTH) - at > label.wide + 4 ? "visible" : "hidden";
+          seen = Math.min(x(label.to), X0 + WIDTH) - at > label.wide + 8 ? "visible" : "hidden";
         } else if (zoomed()) {
           at = Math.min(x(label.from), X0 + WIDTH - label.wide);
           const row = label.text.getAttribute("y");
@@ -156,8 +154,12 @@
       const k = (WIDTH * info.unit) / (to - from);
       const transform = `translate(${X0 - (from / info.unit) * k} 0) scale(${k} 1)`;
       for (const group of stretched) group.setAttribute("transform", transform);
-      for (const { path, marks } of crosses) {
-        path.setAttribute("d", marks.map(([at, rest]) => `M${x(at).toFixed(1)}${rest}`).join(""));
+      for (const { path, marks, arm } of crosses) {
+        const seen = marks.filter(([at]) => at >= from && at <= to);
+        // Crosses that had to be small for want of room grow when there is some.
+        const a = zoomed() && arm < 2.4 ? Math.min(3.2, Math.max(arm, WIDTH / (2.5 * seen.length + 1))) : arm;
+        const shape = `m-${a}-${a}l${2 * a} ${2 * a}m0-${2 * a}l-${2 * a} ${2 * a}`;
+        path.setAttribute("d", (zoomed() ? seen : marks).map(([at, y]) => `M${x(at).toFixed(1)} ${y}${shape}`).join(""));
       }
       placeLabels();
       placeAxis();

@@ -60,9 +60,12 @@ def dots_d(times: Iterable[float], scale: Scale) -> str:
 
 
 def crosses_d(times: Iterable[tuple[float, float]], scale: Scale, arm: float = 3.2) -> str:
-    """Crosses at (time, y), in pixels: their arms must not be stretched with the axis."""
+    """Crosses at (time, y), in pixels: their arms must not be stretched with the axis.
+
+    A thousandth of a pixel is not seen until somebody zooms a day to its minutes.
+    """
     a, b = f"{arm:g}", f"{2 * arm:g}"
-    return "".join(f"M{x_of(at, scale):.1f} {y:g}m-{a}-{a}l{b} {b}m0-{b}l-{b} {b}" for at, y in times)
+    return "".join(f"M{x_of(at, scale):.3f} {y:g}m-{a}-{a}l{b} {b}m0-{b}l-{b} {b}" for at, y in times)
 
 
 def _pair(x: int, y: int) -> str:

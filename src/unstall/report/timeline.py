@@ -136,8 +136,10 @@ def _pod(timeline: PodTimeline, scale: Scale, y: float) -> str:
         if kind in kinds
     )
     # A phase thinner than a pixel still happened: a hairline says so.
-    thin = [span for kind in ("starting", "terminating") for span in kinds.get(kind, ())]
-    hairlines = stretched(scale, path("hair fail", ticks_d(sorted(thin), scale)), middle - 5, 10)
+    thin = "".join(
+        path(f"hair {kind}", ticks_d(kinds[kind], scale)) for kind in ("starting", "terminating") if kind in kinds
+    )
+    hairlines = stretched(scale, thin, middle - 5, 10)
     unready = stretched(scale, path("unready", bars_d([(a, b, 0) for a, b in timeline.unready], scale)), middle + 7.5)
     return stretched(scale, inner, middle) + hairlines + unready
 
