@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from unstall.errors import AppNotFound
-from unstall.lab import builtin, experiment, measure
+from unstall.kubelet import odds
+from unstall.lab import builtin, experiment
 from unstall.lab.serve import free_port
 from unstall.lab.trial import TrialPlan
 from unstall.model import Experiment, HttpGet, ProbeSpec, ProbeType, Trial
@@ -109,7 +110,7 @@ def test_each_phase_restarts_exactly_when_the_inequality_says_so() -> None:
         seen |= run(plans, together=False)
     probe = ProbeSpec(ProbeType.LIVENESS, HttpGet(1, "/health"), 5, 1, 3)
     for key, trial in seen.items():
-        expected = measure.restarts_at_phase(15.0, probe, float(key))
+        expected = odds.restarts_at_phase(probe, 15.0, float(key))
         assert restarted(trial) == expected or abs(float(key) - 4.0) <= 0.15, f"phase {key}: {trial.story}"
     assert abs(sum(map(restarted, seen.values())) - 16) <= 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 
 import pytest
 
@@ -25,25 +24,6 @@ from unstall.model import (
 
 def liveness(period_s: int, timeout_s: int = 1, failures: int = 3) -> ProbeSpec:
     return ProbeSpec(ProbeType.LIVENESS, HttpGet(8000, "/health"), period_s, timeout_s, failures)
-
-
-@pytest.mark.parametrize(
-    ("block_s", "period_s", "probability"),
-    [(15, 10, 0.0), (15, 5, 0.8), (25, 10, 0.4), (25, 5, 1.0), (40, 10, 1.0), (0, 10, 0.0)],
-)
-def test_the_formula_gives_what_a_real_kubelet_showed(block_s: float, period_s: int, probability: float) -> None:
-    assert measure.restart_probability(block_s, liveness(period_s)) == pytest.approx(probability)
-
-
-def test_a_probe_slower_than_its_period_runs_back_to_back() -> None:
-    assert measure.restart_probability(3.6, liveness(1)) == pytest.approx((3.6 - 1 - 2 * 1.04) / 1.04)
-
-
-def test_the_share_of_phases_that_restart_is_the_formula() -> None:
-    probe = liveness(5)
-    phases = [5 * (n + 0.5) / 1000 for n in range(1000)]
-    share = statistics.mean(measure.restarts_at_phase(15, probe, phase) for phase in phases)
-    assert share == pytest.approx(measure.restart_probability(15, probe), abs=0.002)
 
 
 def test_latency_counts_from_when_the_request_was_due() -> None:

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
+from unstall.kubelet import odds
 from unstall.kubelet.spec import PodSpec
 from unstall.kubelet.stalls import DAY_S, Fixed, Lognormal, RandomProcess, Scripted
 from unstall.kubelet.virtual import simulate
 from unstall.model import Exec, HttpGet, ProbeSpec, ProbeType, TcpSocket
-from unstall.probe import odds
 from unstall.probe.forecast import HEADROOM, History, forecasts, interval, suggest, with_liveness
 
 
@@ -125,3 +125,16 @@ def test_the_suggestion_chosen_on_the_first_half_holds_on_the_second() -> None:
         restarts = simulate(setting, second, pods=1, duration_s=half_s, seed=number).restarts
         covered += low <= restarts <= high
     assert covered >= 180
+
+
+def test_the_share_of_phases_that_restart_is_the_probability() -> None:
+    one = spec(5)
+    (probe,) = one.probes
+    phases = [5 * (n + 0.5) / 1000 for n in range(1000)]
+    share = sum(odds.restarts_at_phase(probe, 15.0, phase) for phase in phases) / len(phases)
+    assert share == pytest.approx(odds.restart_probability(one, 15.0), abs=0.002)
+
+
+def test_a_probe_slower_than_its_period_runs_back_to_back() -> None:
+    (probe,) = spec(1).probes
+    assert odds.step_s(probe) == pytest.approx(1.04)

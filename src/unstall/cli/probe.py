@@ -13,9 +13,9 @@ import click
 
 from unstall import units
 from unstall.errors import BadInput
+from unstall.kubelet import odds
 from unstall.kubelet.stalls import read_recording
 from unstall.model import Measure, ProbeType
-from unstall.kubelet import odds
 from unstall.probe.advise import Advice, advise
 from unstall.probe.forecast import Forecast, History, forecasts, label, suggest
 from unstall.probe.rewrite import patch, rewrite

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unstall import units
+from unstall.kubelet import odds
 from unstall.kubelet.spec import PodSpec
 from unstall.lab import measure
 from unstall.lab.load import Call, LoadPlan
@@ -186,9 +187,11 @@ def _upstream(scale: Scale, seen: dict[str, Trial]) -> Experiment:
         ),
     )
     holds = total >= 4.9 * scale.short_s and b.timeline.longest_stall_s < scale.short_s / 2
+    longest_s = b.timeline.longest_stall_s
+    held = f"never held for longer than {units.seconds(longest_s)}" if longest_s else "never blocked"
     sentence = (
         f"The synchronous HTTP client makes A serve one request at a time: the client waits {units.seconds(total)}, "
-        f"while B's own loop was never held for longer than {units.seconds(b.timeline.longest_stall_s)}."
+        f"while B's own loop was {held}."
     )
     return Experiment(
         "1b", "The usual real cause: a synchronous HTTP client", arms, (a, b), table, Verdict(holds, sentence, int(holds), 1),
@@ -220,7 +223,8 @@ def _probed(scale: Scale, seen: dict[str, Trial]) -> Experiment:
     trials = (_named(seen["3 A"], "A", (probe,)), _named(seen["3 B"], "B", (probe,)))
     a, b = (trial.timeline for trial in trials)
     blocks = (CLIENTS * scale.long_s, 0.0)
-    expected = [measure.restart_probability(block_s, probe) for block_s in blocks]
+    pod = PodSpec(probes=(probe,))
+    expected = [odds.restart_probability(pod, block_s) for block_s in blocks]
     table = (
         TableRow("restarts", (Measure(a.restarts, "count"), Measure(b.restarts, "count"))),
         TableRow("missed probes", (Measure(a.missed_probes, "count"), Measure(b.missed_probes, "count"))),

@@ -20,29 +20,6 @@ from unstall.model import (
     Trial,
 )
 
-# A probe that times out ends this much later: its close waits for the peer (measured on a real kubelet).
-SLOW_CLOSE_S = 0.04
-
-
-def restart_probability(block_s: float, probe: ProbeSpec) -> float:
-    """Chance that one block of ``block_s`` seconds restarts the container, for a random tick phase.
-
-    ``clamp((B - T - (F-1)P) / P, 0, 1)``, where a probe slower than its period runs back to back, so that
-    P is ``max(P, T + 0.04 s)``. Source: the kubelet's ticker; checked against real kubelet runs.
-    """
-    period_s = max(float(probe.period_s), probe.timeout_s + SLOW_CLOSE_S)
-    patience_s = probe.timeout_s + (probe.failure_threshold - 1) * period_s
-    return min(1.0, max(0.0, (block_s - patience_s) / period_s))
-
-
-def restarts_at_phase(block_s: float, probe: ProbeSpec, first_tick_s: float) -> bool:
-    """Whether a block restarts the container when the first probe in it comes ``first_tick_s`` after its start.
-
-    Failures in a row are the k with ``f + kP < B - T``; a restart needs ``failure_threshold`` of them.
-    """
-    period_s = max(float(probe.period_s), probe.timeout_s + SLOW_CLOSE_S)
-    return first_tick_s + (probe.failure_threshold - 1) * period_s < block_s - probe.timeout_s
-
 
 def percentile(values: Sequence[float], share: float) -> float | None:
     """The smallest value that at least ``share`` of the sorted values do not exceed; None of no values."""

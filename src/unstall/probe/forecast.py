@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
+from unstall.kubelet import odds
 from unstall.kubelet.spec import PodSpec
 from unstall.kubelet.stalls import DAY_S, Resampled
 from unstall.kubelet.virtual import simulate
 from unstall.model import Measure, ProbeSpec, ProbeType
-from unstall.kubelet import odds
 
 HEADROOM = 1.2
 """How much longer than the longest stall recorded a block may be before the suggestion lets it restart the pod."""
