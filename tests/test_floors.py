@@ -15,7 +15,8 @@ FLOORS = {
     "catalogue": 1, "kubelet": 1,
     "source": 2, "runtime": 2,
     "lab": 3, "probe": 3, "report": 3,
-    "cli": 4, "pytest_plugin": 4, "__main__": 4,
+    "cli": 4, "pytest_plugin": 4,
+    "__main__": 5,
 }  # fmt: skip
 MODULES = sorted(path for path in SRC.rglob("*.py") if path != SRC / "__init__.py")
 
@@ -42,7 +43,7 @@ def test_a_module_imports_only_its_own_room_and_lower_floors(path: Path) -> None
     for other in imported_rooms(ast.parse(path.read_text())):
         if other == "__version__":
             continue
-        assert other == room or FLOORS[other] < FLOORS[room], f"{path} imports unstall.{other}"
+        assert other == room or FLOORS[other] < FLOORS[room] or FLOORS[other] == FLOORS[room] == 0, f"{path} imports unstall.{other}"
 
 
 def test_the_kubelet_machine_has_no_clock_no_socket_and_no_chance_of_its_own() -> None:
