@@ -12,7 +12,6 @@ import ssl
 import struct
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -57,7 +56,7 @@ class CaseServer:
             return
         if kind == "grpc":
             self._listener.close()
-            self._grpc, self.port = grpc_server(self._mode["grpc_behaviour"], self.user_agents)
+            self._grpc, self.port = grpc_server(self._mode["grpc_behaviour"], self.user_agents, self._closed)
             return
         if kind == "backlog_full":
             self._listener.listen(0)
@@ -238,11 +237,12 @@ CODES = {code.name.lower(): code for code in grpc.StatusCode}
 
 
 class HealthServer(health_pb2_grpc.HealthServicer):
-    def __init__(self, behaviour: str, user_agents: list[str]) -> None:
+    def __init__(self, behaviour: str, user_agents: list[str], closed: threading.Event) -> None:
         code = behaviour.removeprefix("error_")
         known = behaviour in STATUSES or behaviour.startswith(ONLY_IF) or LATE.fullmatch(behaviour) or code in CODES
         assert known, f"unknown grpc_behaviour: {behaviour}"
         self._behaviour = behaviour
+        self._closed = closed
         self._user_agents = user_agents
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -254,18 +254,18 @@ class HealthServer(health_pb2_grpc.HealthServicer):
                 context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
             behaviour = "serving"
         if late := LATE.fullmatch(behaviour):
-            time.sleep(float(late.group(1) or 5))
+            self._closed.wait(float(late.group(1) or HELD_OPEN_S))
             behaviour = "serving"
         if behaviour not in STATUSES:
             context.abort(CODES[behaviour.removeprefix("error_")], behaviour)
         return health_pb2.HealthCheckResponse(status=STATUSES[behaviour])
 
 
-def grpc_server(behaviour: str, user_agents: list[str]) -> tuple[grpc.Server, int]:
+def grpc_server(behaviour: str, user_agents: list[str], closed: threading.Event) -> tuple[grpc.Server, int]:
     """A real gRPC server; ``no_service`` has no health service in it."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
     if behaviour not in NO_SERVICE:
-        health_pb2_grpc.add_HealthServicer_to_server(HealthServer(behaviour, user_agents), server)
+        health_pb2_grpc.add_HealthServicer_to_server(HealthServer(behaviour, user_agents, closed), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, port

@@ -150,6 +150,14 @@ def refused(field: str, value: Any) -> list[str]:
             ['restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"'],
         ),
         ("image", "", ["image: Required value"]),
+        (
+            "livenessProbe",
+            {"tcpSocket": {"port": "a-very-long-name-"}},
+            [
+                'livenessProbe.tcpSocket.port: Invalid value: "a-very-long-name-": must be no more than 15 characters',
+                'livenessProbe.tcpSocket.port: Invalid value: "a-very-long-name-": must not begin or end with a hyphen',
+            ],
+        ),
         ("ports", [{"name": "http"}], ["ports[0].containerPort: Required value"]),
         (
             "ports",

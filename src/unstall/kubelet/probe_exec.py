@@ -55,7 +55,7 @@ def ask_exec(
             cwd=directory,
             start_new_session=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         return Outcome.UNKNOWN, "", not_started(words, error)
     try:
         output = collect(process, Limits(deadline_at, abort))

@@ -196,7 +196,7 @@ def port_name_problems(name: str) -> list[str]:
     """All that is wrong with a port's name."""
     problems = []
     if len(name.encode()) > 15:
-        problems.append("must be no more than 15 bytes")
+        problems.append("must be no more than 15 characters")
     if not re.fullmatch("[-a-z0-9]+", name):
         problems.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search("[a-z]", name):
