@@ -74,7 +74,7 @@ def pod_spec(spec: dict[str, Any]) -> PodSpec:
     hook = container.get("lifecycle", {}).get("preStop")
     prestop: Handler | int | None = None
     if hook is not None:
-        prestop = hook["sleep"]["seconds"] if "sleep" in hook else Exec(tuple(hook["exec"]["command"]))
+        prestop = hook["sleep"]["seconds"] if "sleep" in hook else Exec(tuple(hook.get("exec", {}).get("command", ())))
     return PodSpec(
         pod="{pod}",
         uid="{uid}",
@@ -138,18 +138,28 @@ class Replay:
         return opened
 
     def _blocks(self) -> list[tuple[int, float, float]]:
-        """(instance, from, to) for every request that held the loop."""
-        if "asyncio" in self.trace["app"]["mode"]:
-            return []
+        """(instance, from, to) for every time in which no worker of the app could answer."""
+        app = self.trace["app"]
         found: list[tuple[int, float, float]] = []
-        for line in self.trace["app_log"]:
-            if line["line"].startswith("HELLO begin"):
-                found.append((line["instance"], line["t"], math.inf))
-            elif line["line"].startswith("HELLO end") and found and found[-1][2] == math.inf:
-                found[-1] = (*found[-1][:2], line["t"])
-        after_s = self.trace["app"].get("health_blocks_after_s")
-        if after_s:
-            found += [(i, start + after_s, math.inf) for i, start in enumerate(self.real_starts)]
+        if app.get("health_blocks_after_s"):
+            found += [(i, start + app["health_blocks_after_s"], math.inf) for i, start in enumerate(self.real_starts)]
+        if "async def" not in app["mode"] or "time.sleep" not in app["mode"]:
+            return found
+        words = app["launch"].split()
+        workers = int(words[words.index("--workers") + 1]) if "--workers" in words else 1
+        for instance in range(len(self.real_starts)):
+            busy, since = 0, math.inf
+            for line in self.trace["app_log"]:
+                if line["instance"] != instance or not line["line"].startswith(("HELLO begin", "HELLO end")):
+                    continue
+                busy += 1 if line["line"].startswith("HELLO begin") else -1
+                if busy == workers and since == math.inf:
+                    since = line["t"]
+                elif busy < workers and since < math.inf:
+                    found.append((instance, since, line["t"]))
+                    since = math.inf
+            if since < math.inf:
+                found.append((instance, since, math.inf))
         return found
 
     def play(self) -> Predicted:
@@ -283,7 +293,7 @@ class Replay:
         self.killed = True
         took_s = None
         if isinstance(wish.prestop, Exec):
-            took_s = float(wish.prestop.command[-1])
+            took_s = self._hook_takes(wish.prestop.command, t)
         times = wish.times(took_s)
         self.out.stops.append((t + times.sigterm_after_s, times.stop_timeout_s))
         sigkill_at = t + times.sigkill_after_s
@@ -296,21 +306,26 @@ class Replay:
             near = abs(seen - sigkill_at) < START_S  # the runtime takes a moment to reap it
             self._plan(seen if near else sigkill_at, "end", 137)
 
+    def _hook_takes(self, command: tuple[str, ...], t: float) -> float:
+        """As long as the sleep says; another hook as long as it took in the trace."""
+        if command and command[-1].replace(".", "").isdigit():
+            return float(command[-1])
+        stops = [a["t"] for a in self.trace["actions"] if a["kind"] == "kill_call" and a["t"] >= t - ACTION_S]
+        return max(0.0, stops[0] - t) if stops else 0.0
+
     def _leaves(self, asked_at: float) -> float:
         """When the process goes after SIGTERM by itself: never where nothing handles the signal in time."""
-        launch = self.trace["app"]["launch"]
-        wrapped = launch.startswith("sh -c") and "exec" not in launch
-        opened = self.opened.get(self.instance, math.inf)
-        health_port_only = any(isinstance(p.handler, HttpGet) and p.handler.port != PORT for p in self.spec.probes)
-        if wrapped or (asked_at < opened - 0.1 and not health_port_only):
-            return math.inf
-        for instance, start, end in self.blocks:
-            if instance == self.instance and start < asked_at and end == math.inf:
-                return math.inf
+        app = self.trace["app"]
         codes = {a["instance"]: a["exit_code"] for a in self.trace["actions"] if a["kind"] == "exit"}
-        if health_port_only and codes.get(self.instance) == 137:
-            return math.inf  # still importing: its log does not say
-        return self.real_exits.get(self.instance, asked_at + 0.3)
+        told = self.real_exits.get(self.instance, asked_at + 0.3)
+        plain = app["launch"].startswith("uvicorn (PID 1)") and not app.get("health_blocks_after_s")
+        elsewhere = any(isinstance(p.handler, HttpGet) and p.handler.port == PORT + 1 for p in self.spec.probes)
+        if not plain or elsewhere:  # how this app takes a SIGTERM is its own business, and its log does not say
+            return math.inf if codes.get(self.instance) == 137 else told
+        if asked_at < self.opened.get(self.instance, math.inf) - 0.1:
+            return math.inf
+        held = any(i == self.instance and start < asked_at and end == math.inf for i, start, end in self.blocks)
+        return math.inf if held else told
 
 
 def hiccup(real: list[tuple[float, str, str]], i: int) -> bool:
