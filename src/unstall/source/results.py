@@ -295,11 +295,17 @@ class Results:
             return injected
         declared = self.r.annotations.instance(scope, param.annotation)
         if declared:
-            return (("X", declared),) if param.kind in (f.STAR, f.DOUBLE_STAR) else declared
+            if param.kind in (f.STAR, f.DOUBLE_STAR):
+                return (("X", declared),)
+            return union(self.callers.given(act, position), declared) if self._is_open(declared) else declared
         default = self.r.evaluate(scope, param.default) if injected is None else ()
         if param.kind in (f.STAR, f.DOUBLE_STAR) or self._says_scalar(scope, param.annotation):
             return default
         return union(default, self.callers.given(act, position))
+
+    def _is_open(self, declared: Values) -> bool:
+        """An abstract class or Protocol: what it really is, callers know."""
+        return all(v[0] == "I" and self.r.classes.row((v[1], v[2])).abstract for v in declared)
 
     def _says_scalar(self, scope: Activation, annotation: int) -> bool:
         """An annotation such as ``str``: looking for callers would find nothing."""

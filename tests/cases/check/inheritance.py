@@ -35,13 +35,18 @@ class HttpStore:
     def load(self):
         return requests.get("http://x").content
 
+
+class SleepyStore:
+    def load(self):
+        time.sleep(1)  # expect UNS101: Depot.read > SleepyStore.load > time.sleep; open_store > SleepyStore.load > time.sleep
+
     def name(self):
         return "http"
 
 
 class Explicit(Store):
     def load(self) -> bytes:
-        return requests.get("http://y").content  # expect UNS102: use_store > Explicit.load > requests.get
+        return requests.get("http://y").content  # expect UNS102: use_store > Explicit.load > requests.get; open_store > Explicit.load > requests.get; Depot.read > Explicit.load > requests.get
 
     def name(self) -> str:
         return "explicit"
@@ -50,6 +55,23 @@ class Explicit(Store):
 async def use_store(store: Store):
     store.name()
     return store.load()
+
+
+async def open_store(store: Store):
+    return store.load()
+
+
+class Depot:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def read(self):
+        return self.store.load()
+
+
+async def opened():
+    await open_store(SleepyStore())
+    return Depot(SleepyStore())
 
 
 class Parent:
