@@ -15,7 +15,7 @@ from unstall.cli.screen import console
 from unstall.errors import BadInput, MissingExtra
 from unstall.model import LabReport
 
-NEEDED = ("fastapi", "uvicorn", "aiohttp", "h11", "h2", "jinja2", "requests")
+NEEDED = ("fastapi", "uvicorn", "aiohttp", "h2", "jinja2", "requests")
 
 
 @click.command("lab")

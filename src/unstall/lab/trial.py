@@ -65,7 +65,9 @@ class TrialRun:
         self.pod = LivePod(
             self.plan.pod,
             lambda: Container.start(server),
-            ProbeTarget(pod_ip="127.0.0.1", ports=self.plan.pod.ports, directory=str(server.folder)),
+            ProbeTarget(
+                pod_ip="127.0.0.1", ports=self.plan.pod.ports, env=dict(self.plan.pod.env), directory=str(server.folder)
+            ),
             random=draw.random,
         )
 
