@@ -254,8 +254,8 @@ class Death:
             fd = os.pidfd_open(pid)
             self._poll = select.poll()
             self._poll.register(fd, select.POLLIN)
-        except OSError:
-            pass
+        except (OSError, AttributeError):  # before Linux 5.3, or forbidden
+            self._poll = None
         if start_ticks(pid) != ticks:
             self.happened = True
 

@@ -68,7 +68,9 @@ class Watch:
         self._retired = self._said_stop = self._said_alone = False
         self._last: tuple[float, dict[str, Any]] | None = None
         self.heart.start()
-        if settings.observer:
+        # Without /proc an observer could not tell when to end: then the thread watches alone.
+        self._observed = settings.observer and ticks > 0
+        if self._observed:
             self.link.register(settings.signal)
         aftermath.close_open_stalls(self.recorder, self.who)
         self.recorder.write(self.life("started"))
@@ -182,7 +184,7 @@ class Watch:
         return True
 
     def _chores(self, now: float) -> None:
-        if self.settings.observer:
+        if self._observed:
             self.link.tend(now)
             if self.link.hopeless and not self._said_alone:
                 self._said_alone = True
