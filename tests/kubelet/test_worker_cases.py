@@ -20,6 +20,7 @@ from unstall.kubelet.wishes import (
     ReadyChanged,
     StartContainer,
     StartProbe,
+    State,
     StatusChanged,
     Wish,
 )
@@ -121,14 +122,14 @@ class Harness:
     def crash(self, t: float, _: None) -> list[Wish]:
         if not self.running:
             return []
-        return self.exit(
-            t,
-            restarts=self.case["restart_policy"] == "Always"
-            or (self.case["restart_policy"] == "OnFailure" and self.case["exit_code"] != 0),
-        )
+        policy, code = self.case["restart_policy"], self.case["exit_code"]
+        killing = self.pod.state is State.KILLING
+        return self.exit(t, restarts=policy == "Always" or (policy == "OnFailure" and (killing or code != 0)))
 
-    def killed(self, t: float, _: None) -> list[Wish]:
-        return self.exit(t, restarts=self.case["restart_policy"] != "Never") if self.running else []
+    def killed(self, t: float, generation: int) -> list[Wish]:
+        if not self.running or generation != self.generation:
+            return []
+        return self.exit(t, restarts=self.case["restart_policy"] != "Never")
 
     def exit(self, t: float, restarts: bool) -> list[Wish]:
         self.running = False
@@ -161,7 +162,7 @@ class Harness:
                     if failed == "unknown":  # restartPolicy Never stops the pod; the cause is the published failure
                         failed = next(e["type"] for e in reversed(self.timeline) if e.get("value") == "Failure")
                     self.note(t, "kill", reason=failed)
-                    self.at(t + self.case["stop_takes"], "killed")
+                    self.at(t + self.case["stop_takes"], "killed", self.generation)
                 case StartContainer() | PodEvent() | ReadyChanged():
                     pass
                 case _:
