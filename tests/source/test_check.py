@@ -199,6 +199,22 @@ def test_a_second_run_reads_nothing_and_finds_the_same(tmp_path: Path) -> None:
     assert first.findings == second.findings
 
 
+def test_an_unchanged_project_is_not_analysed_again_unless_the_question_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = check(write(tmp_path))
+    import unstall.source.check as module
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "analysed", None)
+        again = check(tmp_path)
+    assert (again.findings, again.unused_ignores) == (first.findings, first.unused_ignores)
+    assert again.stats.routes == first.stats.routes
+    assert check(tmp_path, Options(ignore=("UNS101",))).findings == ()
+    write(tmp_path, APP.replace("time.sleep(2)", "pass"))
+    assert [f.site.line for f in check(tmp_path).findings] == [9]
+
+
 def test_an_edit_is_seen_even_when_size_and_time_stay(tmp_path: Path) -> None:
     import os
 
@@ -213,7 +229,9 @@ def test_an_edit_is_seen_even_when_size_and_time_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"unstall-cache\n", b"garbage" * 50, None])
 def test_a_damaged_cache_is_ignored(tmp_path: Path, damage: bytes | None) -> None:
     first = check(write(tmp_path))
-    for path in (tmp_path / CACHE_DIR).glob("facts-*"):
+    for path in (tmp_path / CACHE_DIR).iterdir():
+        if path.name == ".gitignore":
+            continue
         data = bytearray(path.read_bytes())
         data[-3] ^= 0xFF
         path.write_bytes(bytes(data) if damage is None else damage)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections import defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unstall import catalogue
 from unstall.catalogue import Catalogue, Row
 from unstall.model import CallChain, Entrance, Finding, Site, Step
+from unstall.records import from_plain, to_plain
 from unstall.source.calls import Linker
 from unstall.source.facts import ASYNC
 from unstall.source.names import Resolver
 from unstall.source.project import Project, find_sources
 from unstall.source.routes import ROUTED, Entrances
-from unstall.source.store import Stored, collect, facts_of, outline_of
+from unstall.source.store import CACHE_DIR, REPORT, Stored, collect, facts_of, load_pack, outline_of, save_pack
 from unstall.source.suppress import UnusedIgnore, suppressed
 from unstall.source.values import Activation
 from unstall.source.walk import FunctionKey, Graph, Hop, Place, Reached
@@ -85,10 +87,27 @@ def check(root: Path, options: Options | None = None) -> CheckReport:
     gc.disable()
     try:
         stored = collect(root, paths, options.cache, options.jobs)
-        return analysed(paths, stored, options, left_out, root.resolve().parts[-4:])
+        around = root.resolve().parts[-4:]
+        if not options.cache:
+            return analysed(paths, stored, options, left_out, around)
+        state = stored.state(repr((options, left_out, around)))
+        report = remembered(root, state)
+        if report is None:
+            report = analysed(paths, stored, options, left_out, around)
+            save_pack(root / CACHE_DIR, REPORT, (state, json.dumps(to_plain(report))))
+        return report
     finally:
         if collecting:
             gc.enable()
+
+
+def remembered(root: Path, state: bytes) -> CheckReport | None:
+    """The report of the last run, where nothing that it depends on has changed since."""
+    kept = load_pack(root / CACHE_DIR / REPORT)
+    if kept is None or kept[0] != state:
+        return None
+    report = from_plain(CheckReport, json.loads(kept[1]))
+    return replace(report, stats=replace(report.stats, parsed_now=0))
 
 
 def analysed(

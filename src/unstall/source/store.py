@@ -8,14 +8,17 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from unstall import catalogue
 from unstall.source import facts as f
 from unstall.source.parallel import packed, read_all
 from unstall.source.project import read_source
 
 CACHE_DIR = ".unstall_cache"
+FACTS, REPORT = "facts", "report"
 _MAGIC = b"unstall-cache\n"
 _DIGEST = 20
 _RACY_NS = 2_000_000_000
@@ -34,15 +37,27 @@ class Stored:
     read: int
     same_files: bool
 
+    def state(self, asked: str) -> bytes:
+        """A digest of all that a report depends on; ``asked`` are the options."""
+        rows = (path.encode() + entry[2] for path, entry in self.entries.items())
+        return _digest(b"\n".join((version().encode(), asked.encode(), *rows)))
 
+
+@cache
 def version() -> str:
-    """What the cache depends on besides content."""
-    return f"{f.SCHEMA}-{sys.implementation.cache_tag}-{sys.version_info.micro}"
+    """What the cache depends on besides content: this Python, and the very files of unstall that read and judge."""
+    state = [f"{f.SCHEMA} {sys.implementation.cache_tag} {sys.version}"]
+    for folder in (Path(__file__).parent, Path(catalogue.__file__).parent):
+        for path in sorted(folder.iterdir()):
+            stat = path.stat()
+            if path.is_file():
+                state.append(f"{path.name} {stat.st_size} {stat.st_mtime_ns}")
+    return _digest("\n".join(state).encode()).hex()[:16]
 
 
-def collect(root: Path, paths: list[str], cache: bool = True, jobs: int | None = None) -> Stored:
+def collect(root: Path, paths: list[str], cached: bool = True, jobs: int | None = None) -> Stored:
     """The facts of these files."""
-    written_ns, known = _load(root / CACHE_DIR / f"facts-{version()}") if cache else (0, {})
+    written_ns, known = _load(root / CACHE_DIR / FACTS) if cached else (0, {})
     entries: dict[str, Entry] = {}
     todo: list[tuple[str, bytes, int, int]] = []
     for path in paths:
@@ -70,8 +85,8 @@ def collect(root: Path, paths: list[str], cache: bool = True, jobs: int | None =
     del todo, answers
     changed = frozenset(path for path, entry in entries.items() if path not in known or known[path][2] != entry[2])
     same_files = entries.keys() == known.keys()
-    if cache and (read or not same_files):
-        _save(root / CACHE_DIR, f"facts-{version()}", entries)
+    if cached and (read or not same_files):
+        save_pack(root / CACHE_DIR, FACTS, (version(), entries))
     return Stored(entries, changed, read, same_files)
 
 
@@ -94,9 +109,9 @@ def _digest(data: bytes) -> bytes:
 
 def _load(path: Path) -> tuple[int, dict[str, Entry]]:
     found = load_pack(path)
-    if found is None:
+    if found is None or found[0] != version():
         return 0, {}
-    return path.stat().st_mtime_ns, found
+    return path.stat().st_mtime_ns, found[1]
 
 
 def load_pack(path: Path) -> Any:
@@ -110,10 +125,6 @@ def load_pack(path: Path) -> Any:
     if data[: len(_MAGIC)] != _MAGIC or data[len(_MAGIC) : head] != _digest(data[head:]):
         return None
     return marshal.loads(data[head:])
-
-
-def _save(folder: Path, name: str, content: Any) -> None:
-    save_pack(folder, name, content)
 
 
 def save_pack(folder: Path, name: str, content: Any) -> None:
