@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
-LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 
 
 def commands(page: Path) -> list[str]:
@@ -32,7 +32,7 @@ TYPED = [(page.name, command) for page in READMES for command in commands(page)]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    for link in LINK.findall(page.read_text()):
+    for link in ("".join(found) for found in LINK.findall(page.read_text())):
         if link.startswith(("http://", "https://", "#")):
             continue
         assert (page.parent / link.split("#")[0]).exists(), f"{page.name} links to {link}"

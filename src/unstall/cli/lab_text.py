@@ -8,6 +8,7 @@ from rich.text import Text
 from unstall import units
 from unstall.model import Experiment, LabReport, Measure, PodTimeline, StoryLine, TableRow, Trial
 from unstall.report.lanes import lanes_text
+from unstall.report.words import representative
 
 STORY_LINES = 14
 
@@ -89,13 +90,9 @@ def _signed(gap: Measure) -> str:
 
 
 def told(experiment: Experiment) -> list[Trial]:
-    """The trials whose story is told: the first of each arm, and in a long run the median one by restarts."""
-    chosen = []
-    for arm in experiment.arms:
-        trials = sorted((t for t in experiment.trials if t.arm == arm.name), key=lambda t: t.timeline.restarts)
-        if trials:
-            chosen.append(trials[len(trials) // 2])
-    return chosen
+    """The trials whose story is told: the representative one of each arm, as on the page."""
+    by_arm = [[trial for trial in experiment.trials if trial.arm == arm.name] for arm in experiment.arms]
+    return [representative(trials) for trials in by_arm if trials]
 
 
 def _which(experiment: Experiment, trial: Trial) -> str:

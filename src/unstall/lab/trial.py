@@ -142,7 +142,9 @@ class TrialRun:
         """After a kill, see the container come back: a restart under way is part of what happened."""
         give_up_at = time.monotonic() + SETTLE_LIMIT_S
         while time.monotonic() < give_up_at and (
-            self.pod.phase != "running" or not await asyncio.to_thread(is_open, self.server.port)
+            self.pod.phase != "running"
+            or not self.pod.is_ready
+            or not await asyncio.to_thread(is_open, self.server.port)
         ):
             await self.pod.turned()
 
