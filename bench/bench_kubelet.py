@@ -65,7 +65,10 @@ def measured(pods: int, median_s: float, processes: int = 1) -> dict[str, float]
 def table() -> bool:
     """Print what was measured; whether the targets are met."""
     print("24 h, default liveness and readiness probes, every pod its own history of at least 20 stalls a day")
-    print(f"{'pods':>8} {'median':>7} {'cores':>5} {'CPU':>8} {'wall':>8} {'memory':>8} {'pod-hours per CPU s':>20}", end="")
+    print(
+        f"{'pods':>8} {'median':>7} {'cores':>5} {'CPU':>8} {'wall':>8} {'memory':>8} {'pod-hours per CPU s':>20}",
+        end="",
+    )
     print(f" {'stalls':>10} {'missed':>10} {'restarts':>9}")
     met = True
     rows = [(pods, 0.5, 1) for pods in PODS] + [(10_000, 3.0, 1), (10_000, 0.5, os.cpu_count() or 1)]
@@ -76,7 +79,9 @@ def table() -> bool:
         print(f"{m['memory_mb']:>5.0f} MB {rate} {m['stalls']:>10,} {m['missed']:>10,} {m['restarts']:>9,}", flush=True)
         if pods == 10_000 and processes == 1 and median_s == 0.5:
             met = met and m["cpu_s"] < TARGET_S and m["memory_mb"] < TARGET_MB
-    print(f"target: 10,000 pods in under {TARGET_S:.0f} s on one core, under {TARGET_MB:.0f} MB: {'met' if met else 'missed'}")
+    print(
+        f"target: 10,000 pods in under {TARGET_S:.0f} s on one core, under {TARGET_MB:.0f} MB: {'met' if met else 'missed'}"
+    )
     return met
 
 
