@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import doctest
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from unstall.errors import OutOfOrder
-from unstall.kubelet import machine
+from unstall.kubelet import back_off, machine, virtual
 from unstall.kubelet.delays import EXACT, USUAL, Kubelet
 from unstall.kubelet.killing import KillReason
 from unstall.kubelet.machine import Pod
@@ -255,3 +257,9 @@ def test_an_exit_of_a_container_that_does_not_run_is_refused() -> None:
     pod.container_exited(1, 1.0)
     with pytest.raises(OutOfOrder, match="no container runs"):
         pod.container_exited(1, 1.1)
+
+
+@pytest.mark.parametrize("module", [machine, back_off, virtual], ids=lambda module: module.__name__)
+def test_the_worked_examples_are_true(module: ModuleType) -> None:
+    assert doctest.testmod(module).attempted > 0
+    assert doctest.testmod(module).failed == 0
