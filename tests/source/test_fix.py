@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from fix_cases import FIXED, TRAPS, answers
+
 from unstall.source import edits
 from unstall.source.check import Options
 from unstall.source.fix import FixReport, fix, fixable, write

@@ -156,6 +156,8 @@ def _within(path: str, chosen: Sequence[str]) -> bool:
 
 
 def _known(rules: Sequence[str]) -> None:
+    if not rules:
+        return
     every = {row.rule for row in catalogue.load().rows()}
     for rule in rules:
         if not any(known.startswith(rule) for known in every):

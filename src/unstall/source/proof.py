@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import re
 import tempfile
 import warnings
@@ -30,24 +31,34 @@ class Checked:
         self.options = options
         self.paths, self.left_out = find_sources(root, options.exclude, options.tests)
         self._stored: Stored = collect(root, self.paths, options.cache, options.jobs)
+        self._known: dict[tuple[str, str], Entry] = {}
 
     def report(self, texts: dict[str, str]) -> CheckReport:
         """What ``check`` says when these files have these texts."""
-        stored = dataclasses.replace(
-            self._stored, entries=self._stored.entries | _facts(texts), changed=frozenset(texts)
-        )
-        return analysed(self.paths, stored, self.options, self.left_out, self.root.resolve().parts[-4:])
+        new = {path: text for path, text in texts.items() if (path, text) not in self._known}
+        self._known |= {(path, new[path]): entry for path, entry in _facts(new).items()}
+        entries = self._stored.entries | {path: self._known[path, text] for path, text in texts.items()}
+        stored = dataclasses.replace(self._stored, entries=entries, changed=frozenset(texts))
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return analysed(self.paths, stored, self.options, self.left_out, self.root.resolve().parts[-4:])
+        finally:
+            if collecting:
+                gc.enable()
 
 
 def _facts(texts: dict[str, str]) -> dict[str, Entry]:
     """The facts of these texts, read as those of files are: from a folder of their own, gone afterwards."""
+    if not texts:
+        return {}
     with tempfile.TemporaryDirectory(prefix="unstall-") as folder:
         for path, text in texts.items():
             place = Path(folder, path)
             place.parent.mkdir(parents=True, exist_ok=True)
             # As UTF-8 whatever the file says of itself: a declaration of another encoding is only in the way here.
             place.write_bytes(b"\xef\xbb\xbf" + _DECLARED.sub("", text, count=1).encode())
-        return collect(Path(folder), list(texts), cache=False, jobs=1).entries
+        return collect(Path(folder), list(texts), False, 1).entries
 
 
 def ways(findings: tuple[Finding, ...]) -> Counter[Way]:

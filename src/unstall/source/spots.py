@@ -106,9 +106,8 @@ def _located(texts: Texts, step: Step) -> tuple[Place, ast.expr] | str:
 def _node(tree: Tree, step: Step) -> ast.expr | None:
     line, column = step.site.line, step.site.column
     if step.how == "iterate":
-        for node in ast.walk(tree.module):
-            consumes = isinstance(node, ast.Call) and called_name(node) in CONSUMERS
-            if isinstance(node, ast.Call) and consumes and tree.call_at(line, column, called_name(node)) is node:
+        for node in tree.calls_at(line, column):
+            if called_name(node) in CONSUMERS:
                 return node
         return tree.value_at(line, column)
     if step.how == "with":

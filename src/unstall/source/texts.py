@@ -173,7 +173,7 @@ class Texts:
     def called_in(self, tree: Tree, function: Function, depth: int = 3) -> list[Function]:
         """A function and those of the same file that it calls by name, a few calls deep."""
         by_name: dict[str, list[Function]] = {}
-        for each in tree.functions():
+        for each in tree.functions:
             by_name.setdefault(each.name, []).append(each)
         found, level = [function], [function]
         for _ in range(depth):

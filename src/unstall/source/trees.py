@@ -89,14 +89,27 @@ class Tree:
             return False
         return ast.dump(again) == ast.dump(node)
 
-    def functions(self) -> Iterator[Function]:
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
         """Every def, outer ones first."""
-        return (n for n in ast.walk(self.module) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+        return tuple(n for n in ast.walk(self.module) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    @cached_property
+    def _calls(self) -> dict[tuple[int, int], list[ast.Call]]:
+        found: dict[tuple[int, int], list[ast.Call]] = {}
+        for node in ast.walk(self.module):
+            if isinstance(node, ast.Call):
+                found.setdefault(_place(node), []).append(node)
+        return found
+
+    def calls_at(self, line: int, column: int) -> list[ast.Call]:
+        """The calls that begin at a place, outer ones first."""
+        return self._calls.get((line, column), [])
 
     def function_at(self, line: int) -> Function | None:
         """The innermost def whose body holds this line."""
         found: Function | None = None
-        for node in self.functions():
+        for node in self.functions:
             if node.lineno <= line <= (node.end_lineno or 0) and (found is None or node.lineno >= found.lineno):
                 found = node
         return found
@@ -144,7 +157,7 @@ class Tree:
     def call_at(self, line: int, column: int, callee: str) -> ast.Call | None:
         """The call a step names; ``column`` from 1. None where there is none or more than one would fit."""
         wanted = last_name(callee)
-        here = [n for n in ast.walk(self.module) if isinstance(n, ast.Call) and _place(n) == (line, column)]
+        here = self.calls_at(line, column)
         named = [n for n in here if called_name(n) == wanted]
         if callee.endswith(("__init__()", "__new__()", "__post_init__()")):
             named = [n for n in here if called_name(n) == callee.split(".")[-2]]
