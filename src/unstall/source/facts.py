@@ -144,7 +144,22 @@ class Outline(NamedTuple):
 
 
 ROUTE_NAMES = frozenset(
-    ["get", "post", "put", "delete", "patch", "head", "options", "trace", "route", "api_route", "websocket", "websocket_route", "view", "http"]
+    [
+        "get",
+        "post",
+        "put",
+        "delete",
+        "patch",
+        "head",
+        "options",
+        "trace",
+        "route",
+        "api_route",
+        "websocket",
+        "websocket_route",
+        "view",
+        "http",
+    ]
 )
 """Names of decorators that frameworks register endpoints with."""
 
