@@ -216,26 +216,38 @@ def _proved(
         trial = pending.pop()
         rewritten = _rewritten(texts, [*good, *trial])
         after = checked.report(texts.changed | rewritten) if rewritten is not None else None
-        if rewritten is not None and after is not None and _holds(base, ways(after.findings), [*good, *trial]):
+        wrong = _wrong(base, ways(after.findings), [*good, *trial]) if after is not None else None
+        if rewritten is not None and after is not None and not wrong:
             good += trial
             best, report = rewritten, after
         elif len(trial) > 1:
+            # Those that the check itself points at are tried last and by halves: one more check mostly settles the rest.
+            suspects = [plan for plan in trial if wrong and not wrong.keys().isdisjoint(_touched(plan))]
+            rest = [plan for plan in trial if plan not in suspects]
             middle = len(trial) // 2
-            pending += [trial[middle:], trial[:middle]]
+            pending += [suspects, rest] if suspects and rest else [trial[middle:], trial[:middle]]
     texts.change(best)
     return good, report
 
 
-def _holds(before: Counter[Way], after: Counter[Way], plans: Iterable[Plan]) -> bool:
+def _touched(plan: Plan) -> set[tuple[str, str]]:
+    """The coroutine of a plan, and those that its spots leave waiting, by path and name."""
+    sites = {below(chain)[0].site for spot in plan.spots for chain in spot.chains}
+    return {(plan.path, plan.function), *((site.path, site.qualname) for site in sites)}
+
+
+def _wrong(before: Counter[Way], after: Counter[Way], plans: Iterable[Plan]) -> Counter[tuple[str, str]]:
+    """The coroutines in which a way to a stall is left that should be gone, or is new; empty where all plans hold."""
     targets: Counter[Way] = Counter()
     for plan in plans:
         for spot in plan.spots:
             for finding, chain in zip(spot.findings, spot.chains, strict=True):
                 site = below(chain)[0].site
                 targets[finding.site.path, finding.site.qualname, finding.primitive.name, site.path, site.qualname] += 1
-    if any(after[way] > count for way, count in (before - targets).items()):
-        return False
-    return not after - (before - targets)
+    found: Counter[tuple[str, str]] = Counter()
+    for way, count in (after - (before - targets)).items():
+        found[way[3], way[4]] += count
+    return found
 
 
 def _rewritten(texts: Texts, plans: Sequence[Plan]) -> dict[str, str] | None:
