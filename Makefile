@@ -44,6 +44,17 @@ format: venv
 types: venv
 	$(RUN)/mypy
 
+# The runtime's tests on every interpreter that pyenv or the machine has, each in an environment of its own.
+matrix: venv
+	@set -e; for version in 3.11 3.12 3.13; do \
+	  python=$$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	  test -n "$$python" || python=$$(command -v python$$version || true); \
+	  if test -z "$$python"; then echo "Python $$version: not on this machine"; continue; fi; \
+	  uv=$$(command -v uv || echo $(RUN)/uv); \
+	  UV_PROJECT_ENVIRONMENT=.matrix/$$version $$uv sync --frozen --quiet --python $$python; \
+	  echo "== Python $$version"; .matrix/$$version/bin/python -m pytest -q -m "not soak" tests/runtime; \
+	done
+
 screenshots: venv
 	$(RUN)/python scripts/screenshots.py
 

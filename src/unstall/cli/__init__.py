@@ -14,12 +14,12 @@ from unstall.errors import UnstallError
 # command -> (module under unstall.cli, one line for --help). A command is `command` in its module.
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check", "Find the blocking calls in your source, with the chain that leads to each."),
-    "explain": ("explain", "Say what a rule finds, why it stalls and what to use instead."),
-    "fix": ("fix", "Rewrite blocking calls, each rewrite proved before it is offered."),
     "lab": ("lab", "Prove it: run experiments on real servers under real probes."),
+    "fix": ("fix", "Rewrite blocking calls, each rewrite proved before it is offered."),
+    "run": ("run", "Start a server as it is, watched: every stall named while it lasts."),
     "probe": ("probe", "Judge the probes of a manifest, and say what to set."),
     "pods": ("pods", "Say why the pods of a cluster were restarted."),
-    "run": ("run", "Start a server as it is, watched: every stall named while it lasts."),
+    "explain": ("explain", "Say what a rule finds, why it stalls and what to use instead."),
     "show": ("show", "Print or draw the result of a lab run again from its JSON file."),
 }
 
