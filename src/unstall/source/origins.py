@@ -13,32 +13,122 @@ DEPENDS = frozenset(
 ) | {"fast_depends.Depends", "faststream.Depends"}
 
 SAME = frozenset(
-    "list tuple set frozenset sorted reversed iter copy.copy copy.deepcopy itertools.chain itertools.islice "
-    "itertools.cycle contextlib.closing contextlib.nullcontext collections.deque collections.OrderedDict dict "
-    "typing.no_type_check weakref.proxy filter".split()
+    [
+        "list",
+        "tuple",
+        "set",
+        "frozenset",
+        "sorted",
+        "reversed",
+        "iter",
+        "copy.copy",
+        "copy.deepcopy",
+        "itertools.chain",
+        "itertools.islice",
+        "itertools.cycle",
+        "contextlib.closing",
+        "contextlib.nullcontext",
+        "collections.deque",
+        "collections.OrderedDict",
+        "dict",
+        "typing.no_type_check",
+        "weakref.proxy",
+        "filter",
+    ]
 )
 """Calls that give what they are given, or a container of the same."""
-ELEMENT = frozenset("next min max random.choice".split())
+ELEMENT = frozenset(["next", "min", "max", "random.choice"])
 """Calls that give an element of what they are given."""
 CONSUMERS = frozenset(
-    "list tuple set frozenset sorted dict sum any all min max enumerate zip map filter next collections.deque "
-    "functools.reduce itertools.chain collections.Counter".split()
+    [
+        "list",
+        "tuple",
+        "set",
+        "frozenset",
+        "sorted",
+        "dict",
+        "sum",
+        "any",
+        "all",
+        "min",
+        "max",
+        "enumerate",
+        "zip",
+        "map",
+        "filter",
+        "next",
+        "collections.deque",
+        "functools.reduce",
+        "itertools.chain",
+        "collections.Counter",
+    ]
 )
 """Calls that iterate what they are given."""
-CALLERS = frozenset("map filter sorted min max functools.reduce".split())
+CALLERS = frozenset(["map", "filter", "sorted", "min", "max", "functools.reduce"])
 """Calls that call what they are given, at once or when they are iterated."""
 
 CONTAINERS = frozenset(
-    "list List set Set frozenset FrozenSet tuple Tuple Sequence MutableSequence Iterable Iterator Collection Deque "
-    "deque Generator AsyncGenerator AsyncIterator AsyncIterable Awaitable Coroutine ContextManager "
-    "AsyncContextManager AbstractContextManager AbstractAsyncContextManager".split()
+    [
+        "list",
+        "List",
+        "set",
+        "Set",
+        "frozenset",
+        "FrozenSet",
+        "tuple",
+        "Tuple",
+        "Sequence",
+        "MutableSequence",
+        "Iterable",
+        "Iterator",
+        "Collection",
+        "Deque",
+        "deque",
+        "Generator",
+        "AsyncGenerator",
+        "AsyncIterator",
+        "AsyncIterable",
+        "Awaitable",
+        "Coroutine",
+        "ContextManager",
+        "AsyncContextManager",
+        "AbstractContextManager",
+        "AbstractAsyncContextManager",
+    ]
 )
-MAPPINGS = frozenset("dict Dict Mapping MutableMapping defaultdict DefaultDict OrderedDict ChainMap".split())
+MAPPINGS = frozenset(
+    ["dict", "Dict", "Mapping", "MutableMapping", "defaultdict", "DefaultDict", "OrderedDict", "ChainMap"]
+)
 CHOICES = frozenset({"Optional", "Union"})
-TRANSPARENT = frozenset("Final ClassVar Required NotRequired ReadOnly Mapped Unpack".split())
+TRANSPARENT = frozenset(["Final", "ClassVar", "Required", "NotRequired", "ReadOnly", "Mapped", "Unpack"])
 SCALARS = frozenset(
-    "str int float bool bytes bytearray complex object None Any Callable Literal Never NoReturn TypeVar ParamSpec "
-    "LiteralString AnyStr Hashable Sized date datetime timedelta Decimal UUID".split()
+    [
+        "str",
+        "int",
+        "float",
+        "bool",
+        "bytes",
+        "bytearray",
+        "complex",
+        "object",
+        "None",
+        "Any",
+        "Callable",
+        "Literal",
+        "Never",
+        "NoReturn",
+        "TypeVar",
+        "ParamSpec",
+        "LiteralString",
+        "AnyStr",
+        "Hashable",
+        "Sized",
+        "date",
+        "datetime",
+        "timedelta",
+        "Decimal",
+        "UUID",
+    ]
 )
 
 ON_LOOP = {
