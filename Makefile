@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.synced
 RUN := $(VENV)/bin
+# The machine's own certificates too: many a company's network has one of its own.
+export UV_SYSTEM_CERTS := true
+export UV_NATIVE_TLS := true
 PYTEST := $(RUN)/python -m pytest
 
 .PHONY: venv lab test soak bench conformance lint format types screenshots matrix clean

@@ -43,7 +43,9 @@ def test_a_module_imports_only_its_own_room_and_lower_floors(path: Path) -> None
     for other in imported_rooms(ast.parse(path.read_text())):
         if other == "__version__":
             continue
-        assert other == room or FLOORS[other] < FLOORS[room] or FLOORS[other] == FLOORS[room] == 0, f"{path} imports unstall.{other}"
+        assert other == room or FLOORS[other] < FLOORS[room] or FLOORS[other] == FLOORS[room] == 0, (
+            f"{path} imports unstall.{other}"
+        )
 
 
 def test_the_kubelet_machine_has_no_clock_no_socket_and_no_chance_of_its_own() -> None:
