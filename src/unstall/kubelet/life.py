@@ -19,7 +19,7 @@ from unstall.kubelet.machine import Pod
 from unstall.kubelet.spec import PodSpec
 from unstall.kubelet.stalls import apart
 from unstall.kubelet.wishes import Kill, Outcome, ReadyChanged, StartContainer, StartProbe, State, Value, Waiting, Wish
-from unstall.kubelet.worker import Worker
+from unstall.kubelet.worker import EDGE_S, Worker
 from unstall.model import ProbeType
 
 NEVER = math.inf
@@ -107,7 +107,7 @@ class Life:
         self.app = app
         self.until = until
         self.toll = Toll(pods=1, lived_s=until, stalls=len(stalls))
-        self.pod = Pod(spec, random, kubelet, clock_offset=random())
+        self.pod = Pod(spec, random, kubelet, clock_offset=random(), terse=watch is None)
         self._watch = watch
         self._jump = jump
         self._starts, self._ends = apart(stalls, app.answers_in_s)
@@ -131,52 +131,49 @@ class Life:
         """Live it."""
         pod, until = self.pod, self.until
         self._obey(pod.pod_added(0.0), 0.0)
+        answers = self._answers
         while True:
-            now = self._next_at()
+            now = wake_at = pod.next_wake
+            answered = None
+            for type, (ended_at, _) in answers.items():
+                if ended_at < now or (ended_at == wake_at and answered is None):
+                    now, answered = ended_at, type
+            if self._exit_at <= now or self._start_at <= now:
+                now, answered = min(self._exit_at, self._start_at), None
             if now >= until:
                 break
-            self._step(now)
-            if self._jump and not self._answers and self._at_rest(now):
-                self._skip(until)
+            wishes = self._step(now, answered)
+            if wishes:
+                self._obey(wishes, now)
+            if self._jump and not answers:
+                if pod.state is State.KILLING:
+                    self._sit_out()
+                elif self._at_rest(now):
+                    self._skip(until)
         self._finish()
         return self.toll
 
-    def _next_at(self) -> float:
-        at = self.pod.next_wake
-        if self._exit_at < at:
-            at = self._exit_at
-        if self._start_at < at:
-            at = self._start_at
-        for ended_at, _ in self._answers.values():
-            if ended_at < at:
-                at = ended_at
-        return at
-
-    def _step(self, now: float) -> None:
+    def _step(self, now: float, answered: ProbeType | None) -> list[Wish]:
         """What comes first: an exit, a start, an answer, and only then what the pod does by itself."""
         pod = self.pod
+        if answered is not None:
+            outcome = self._answers.pop(answered)[1]
+            if outcome is Outcome.FAILURE and answered is not ProbeType.STARTUP:
+                self.toll.missed_probes += 1
+            return pod.probe_ended(answered, outcome, now)
         if self._exit_at <= now:
-            self._exit(now)
-            return
+            return self._exit(now)
         if self._start_at <= now:
             self._start_at = NEVER
             self._up_at = now + self.app.starts_in_s
-            self._obey(pod.container_started(now), now)
-            return
-        for type, (ended_at, outcome) in self._answers.items():
-            if ended_at <= now:
-                del self._answers[type]
-                if outcome is Outcome.FAILURE and type is not ProbeType.STARTUP:
-                    self.toll.missed_probes += 1
-                self._obey(pod.probe_ended(type, outcome, now), now)
-                return
-        self._obey(pod.wake(now), now)
+            return pod.container_started(now)
+        return pod.wake(now)
 
     def _obey(self, wishes: list[Wish], now: float) -> None:
-        watch = self._watch
+        if self._watch is not None:
+            for wish in wishes:
+                self._watch(now, wish)
         for wish in wishes:
-            if watch is not None:
-                watch(now, wish)
             kind = type(wish)
             if kind is StartProbe:
                 assert isinstance(wish, StartProbe)
@@ -244,13 +241,13 @@ class Life:
         if i >= 0 and self._starts[i] >= self._up_at and self._ends[i] + self.app.answers_in_s >= now:
             self.toll.found_after_s.append(now - self._starts[i])
 
-    def _exit(self, now: float) -> None:
+    def _exit(self, now: float) -> list[Wish]:
         if now > self._up_at:
             self._account_down()
         self._exit_at = self._up_at = NEVER
         if self._down_since is None:
             self._down_since = now
-        self._obey(self.pod.container_exited(self._exit_code, now), now)
+        return self.pod.container_exited(self._exit_code, now)
 
     def _ready_changed(self, ready: bool, now: float) -> None:
         if not ready:
@@ -275,7 +272,11 @@ class Life:
         """Go on to the first stall that needs the machine: its tickers stand at the first tick inside it."""
         long, starts, ends = self._long, self._starts, self._ends
         answer_s = self.app.answers_in_s
-        watched = [w for w in self.pod.workers.all if w.type is not ProbeType.STARTUP]
+        watched = [
+            (w.tick_at, w.period_s, w.probe.timeout_s, (w.ft - 1) * w.period_s)
+            for w in self.pod.workers.all
+            if w.type is not ProbeType.STARTUP
+        ]
         j = bisect_left(long, self._next)
         while j < len(long):
             i = long[j]
@@ -285,25 +286,64 @@ class Life:
             if start < self._up_at:
                 continue
             missed = 0
-            for worker in watched:
-                period_s = worker.period_s
-                first = worker.tick_at
-                if first <= start - answer_s:
-                    first += period_s * (math.floor((start - answer_s - first) / period_s) + 1)
-                room_s = end + answer_s - worker.probe.timeout_s - first
+            for tick_at, period_s, timeout_s, reached_after_s in watched:
+                room_s = end + answer_s - timeout_s - _first_tick(tick_at, period_s, start - answer_s)
                 if room_s >= 0:
-                    enough = room_s >= (worker.ft - 1) * period_s
-                    if enough or following - answer_s <= end + period_s or end + period_s >= until:
+                    if room_s >= reached_after_s:
+                        self._move_into(start, end)
+                        return
+                    if following - answer_s <= end + period_s or end + period_s >= until:
                         self._move_to(start - answer_s)
                         return
                     missed += math.floor(room_s / period_s) + 1
             self.toll.missed_probes += missed
         self._move_to(until)
 
+    def _move_into(self, start: float, end: float) -> None:
+        """Go on to the tick of the first failure that reaches its threshold; those before it only count."""
+        before, last_s = start - self.app.answers_in_s, end + self.app.answers_in_s
+        firsts = [(w, _first_tick(w.tick_at, w.period_s, before)) for w in self.pod.workers.all]
+        at = NEVER
+        for worker, first in firsts:
+            reached_at = first + (worker.ft - 1) * worker.period_s
+            if worker.type is not ProbeType.STARTUP and reached_at + worker.probe.timeout_s <= last_s:
+                at = min(at, reached_at)
+        if at >= self.until:
+            self._move_to(before)
+            return
+        for worker, first in firsts:
+            # A probe that is still under way by then is the machine's.
+            ended = max(0, math.floor((at - worker.probe.timeout_s - first) / worker.period_s) + 1)
+            worker.tick_at = first + ended * worker.period_s
+            if ended and worker.type is not ProbeType.STARTUP:
+                worker.run, worker.last = ended, Value.FAILURE
+                self.toll.missed_probes += ended
+
+    def _sit_out(self) -> None:
+        """While a blocked container is being killed more failures of an unready pod only count."""
+        if self._exit_at == NEVER or self.pod.ready or not self._fits:
+            return
+        workers, instance = self.pod.workers.all, self.pod.instance
+        for worker in workers:
+            if worker.triggered or worker.instance != instance or not _is_down(worker):
+                return
+        i = bisect_left(self._starts, min(worker.tick_at for worker in workers)) - 1
+        if i < 0 or self._starts[i] < self._up_at:
+            return
+        blocked_until = min(self._exit_at, self._ends[i], self.until) - EDGE_S
+        for worker in workers:
+            probes = worker.type is ProbeType.READINESS
+            room_s = blocked_until - worker.tick_at - (worker.probe.timeout_s if probes else 0)
+            if room_s > 0:
+                ticks = math.floor(room_s / worker.period_s) + 1
+                worker.tick_at += ticks * worker.period_s
+                if probes:
+                    worker.run += ticks
+                    self.toll.missed_probes += ticks
+
     def _move_to(self, at: float) -> None:
         for worker in self.pod.workers.all:
-            if worker.tick_at <= at:
-                worker.tick_at += worker.period_s * (math.floor((at - worker.tick_at) / worker.period_s) + 1)
+            worker.tick_at = _first_tick(worker.tick_at, worker.period_s, at)
 
     def _account_down(self) -> None:
         if self._down_since is not None:
@@ -318,6 +358,18 @@ class Life:
             toll.down_s += min(self._up_at, until) - self._down_since
         toll.restarts = self.pod.instance or 0
         toll.restarts_of_pod.append(toll.restarts)
+
+
+def _first_tick(tick_at: float, period_s: float, after: float) -> float:
+    """The first tick later than ``after``."""
+    return tick_at if tick_at > after else tick_at + period_s * ((after - tick_at) // period_s + 1)
+
+
+def _is_down(worker: Worker) -> bool:
+    """Whether it does nothing until there is a new container, or its next failure would change nothing."""
+    if worker.type is ProbeType.READINESS:
+        return worker.value is Value.FAILURE and worker.last is Value.FAILURE and worker.run >= worker.ft
+    return worker.on_hold
 
 
 def _rests(worker: Worker, instance: int | None, started_at: float) -> bool:

@@ -86,12 +86,10 @@ from unstall.kubelet.wishes import (
     Value,
     Wish,
 )
-from unstall.kubelet.words import back_off_event, probe_events, stopping, waiting
+from unstall.kubelet.words import back_off_event, probe_events, start_events, stopping, waiting
 from unstall.kubelet.worker import EDGE_S, MAX_TRIES, NEVER, CachedStatus
 from unstall.kubelet.workers import Workers
 from unstall.model import PodEvent, ProbeType
-
-_LIVENESS, _READINESS, _STARTUP = ProbeType.LIVENESS, ProbeType.READINESS, ProbeType.STARTUP
 
 
 class Pod:
@@ -100,12 +98,13 @@ class Pod:
     ``clock_offset`` is the fraction of a second that the wall clock shows at time 0: the container's start is
     truncated to whole seconds of that. ``ready`` and ``started`` are what the API shows, ``instance`` counts starts
     from 0 (None before the first), ``seen_exit_at`` is when the newest dead one ended, as the pod status shows it.
+    A ``terse`` pod leaves out what no driver acts on: `Published` and the events of starts and probes.
     """
 
     __slots__ = (
-        "_clock_offset", "_computed", "_deletion_grace_s", "_exit", "_kubelet", "_notice_at", "_now", "_out", "_random",
-        "_restarts", "_sync_at", "back_off", "deleting", "instance", "ready", "seen_exit_at", "spec", "started", "state",
-        "status", "workers",
+        "_all", "_clock_offset", "_computed", "_deletion_grace_s", "_exit", "_kubelet", "_notice_at", "_now", "_out",
+        "_random", "_restarts", "_sync_at", "_terse", "back_off", "deleting", "instance", "ready", "seen_exit_at",
+        "spec", "started", "state", "status", "workers",
     )  # fmt: skip
 
     def __init__(
@@ -114,27 +113,27 @@ class Pod:
         random: Callable[[], float],
         kubelet: Kubelet = USUAL,
         clock_offset: float = 0.0,
+        terse: bool = False,
     ) -> None:
         self.spec = spec
         self.state = State.NEW
         self.instance: int | None = None
         self.ready = False
-        self.started = False
-        self.deleting = False
+        self.started = self.deleting = False
         self.status = CachedStatus()
-        self.workers = Workers(self.status, random, kubelet.started_at)
+        self.workers = Workers(self.status, random, kubelet.started_at, terse)
         self.back_off = BackOff(kubelet.back_off_base_s, spec.max_back_off_s)
         self.seen_exit_at: float | None = None
-        self._random = random
+        self._random, self._terse = random, terse
         self._kubelet = kubelet
         self._clock_offset = clock_offset
         self._computed: tuple[bool, bool] | None = None
         self._exit: tuple[int, float] | None = None  # code and time, until a sync has seen it
         self._restarts = False
         self._deletion_grace_s: int | None = None
-        self._notice_at = NEVER
-        self._sync_at = NEVER
+        self._notice_at = self._sync_at = NEVER
         self._now = -math.inf
+        self._all = self.workers.all
         self._out = self.workers.out
 
     def pod_added(self, now: float) -> list[Wish]:
@@ -153,11 +152,10 @@ class Pod:
         self._exit = None
         self._notice_at = NEVER
         status = self.status
-        status.instance = self.instance
-        status.state = "running"
+        status.instance, status.state = self.instance, "running"
         status.started_at = math.floor(now + self._clock_offset + EDGE_S) - self._clock_offset
-        self._out.append(PodEvent(now, "Created", "Container created"))
-        self._out.append(PodEvent(now, "Started", "Container started"))
+        if not self._terse:
+            self._out += start_events(now)
         if self.deleting:
             self._kill(now, KillReason.UNKNOWN, stopping(self.spec), restarts=False)
         else:
@@ -189,7 +187,7 @@ class Pod:
             worker.attempt += 1
             return [StartProbe(type, worker.probe, worker.attempt)]
         worker.probing = False
-        if outcome is not Outcome.SUCCESS:
+        if outcome is not Outcome.SUCCESS and not self._terse:
             self._out += probe_events(now, type, outcome, output, state)
         if outcome is not Outcome.ERROR and not worker.ended:
             changes = worker.record(COUNTED[outcome])
@@ -232,10 +230,11 @@ class Pod:
     @property
     def next_wake(self) -> float:
         """When to call `wake` next unless something else happens before; infinite if never."""
-        at = self.workers.wakes_at
-        if self._notice_at < at:
-            at = self._notice_at
-        return self._sync_at if self._sync_at < at else at
+        at = self._notice_at if self._notice_at < self._sync_at else self._sync_at
+        for worker in self._all:
+            if worker.tick_at < at and not worker.probing and not worker.ended:
+                at = worker.tick_at
+        return at
 
     def _tell(self, now: float) -> None:
         if now < self._now - EDGE_S:
@@ -280,10 +279,11 @@ class Pod:
         """What the status manager writes: started and ready, from the container's state and the cached values."""
         status, workers = self.status, self.workers
         running = status.state == "running"
-        started = is_started(running, workers.cached(_STARTUP), workers.has(_STARTUP))
-        ready, triggers = is_ready(started, workers.cached(_READINESS), workers.has(_READINESS))
-        if triggers and workers.readiness is not None:
-            workers.readiness.triggered = True
+        startup, readiness = workers.startup, workers.readiness
+        started = is_started(running, workers.cached(startup), startup is not None and not startup.ended)
+        ready, triggers = is_ready(started, workers.cached(readiness), readiness is not None and not readiness.ended)
+        if triggers and readiness is not None:
+            readiness.triggered = True
         self._write_status(started, ready)
 
     def _write_status(self, started: bool, ready: bool) -> None:
@@ -296,7 +296,7 @@ class Pod:
     def _patch_ready(self) -> None:
         """A published readiness goes to the API at once, past a sync that is blocked."""
         self.workers.judged = False
-        value = self.workers.cached(_READINESS)
+        value = self.workers.cached(self.workers.readiness)
         if value is not None and self.status.state == "running" and self.started:
             self._set_ready(value is Value.SUCCESS)
 
@@ -307,7 +307,8 @@ class Pod:
 
     def _kill_failed(self, now: float) -> bool:
         """Kill the running container where the table says so; whether it did."""
-        liveness, startup = self.workers.cached(_LIVENESS), self.workers.cached(_STARTUP)
+        workers = self.workers
+        liveness, startup = workers.cached(workers.liveness), workers.cached(workers.startup)
         if liveness is not Value.FAILURE and startup is not Value.FAILURE:
             return False
         spec = self.spec
@@ -324,8 +325,7 @@ class Pod:
         self._out.append(PodEvent(now, "Killing", message))
         self.state = State.KILLING
         self._restarts = restarts
-        self._sync_at = NEVER
-        self._notice_at = NEVER
+        self._notice_at = self._sync_at = NEVER
         if self._exit is not None:  # it died by itself and no relist has shown it yet: nothing to wait for
             self._killed(now)
             return

@@ -30,6 +30,11 @@ def probe_events(now: float, type: ProbeType, outcome: Outcome, output: str, sta
     return [PodEvent(now, reason, text + output, "Warning")]
 
 
+def start_events(now: float) -> list[PodEvent]:
+    """The events of a container that starts."""
+    return [PodEvent(now, "Created", "Container created"), PodEvent(now, "Started", "Container started")]
+
+
 def stopping(spec: PodSpec) -> str:
     """The text of a kill that no probe asked for."""
     return f"Stopping container {spec.container}"

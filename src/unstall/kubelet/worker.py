@@ -122,10 +122,6 @@ class Worker:
         """When the worker runs next by itself; never while a probe of it is under way."""
         return NEVER if self.probing or self.ended else self.tick_at
 
-    def cached(self, instance: int | None) -> Value | None:
-        """The published value about this container, None where nothing was published about it."""
-        return self.value if self.instance == instance and not self.ended else None
-
     def take_tick(self, now: float) -> None:
         """Take the tick that is due; those that fell behind it are lost, the phase stays."""
         behind = (now - self.tick_at) / self.period_s

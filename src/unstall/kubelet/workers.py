@@ -14,31 +14,39 @@ class Workers:
     """Up to three workers that read one status cache. What they want done goes to ``out``.
 
     ``published`` is set when a change was published that makes the pod sync; whoever syncs clears it.
-    ``judged`` is set when a readiness was published, for the API.
+    ``judged`` is set when a readiness was published, for the API. Terse ones do not say what they publish.
     """
 
     __slots__ = (
         "_kubelet_started_at",
         "_random",
+        "_terse",
         "all",
         "by_type",
         "judged",
+        "liveness",
         "out",
         "published",
         "readiness",
+        "startup",
         "status",
     )
 
-    def __init__(self, status: CachedStatus, random: Callable[[], float], kubelet_started_at: float) -> None:
+    def __init__(
+        self, status: CachedStatus, random: Callable[[], float], kubelet_started_at: float, terse: bool
+    ) -> None:
         self.status = status
         self.out: list[Wish] = []
         self.by_type: dict[ProbeType, Worker] = {}
         self.all: list[Worker] = []
+        self.startup: Worker | None = None
         self.readiness: Worker | None = None
+        self.liveness: Worker | None = None
         self.published = False
         self.judged = False
         self._random = random
         self._kubelet_started_at = kubelet_started_at
+        self._terse = terse
 
     def born(self, spec: PodSpec, now: float) -> None:
         """Create them in Kubernetes' order. Beside a kubelet younger than its period a worker sleeps first."""
@@ -50,7 +58,9 @@ class Workers:
             worker = Worker(probe, now + self._random() * probe.period_s if young else now)
             self.by_type[type] = worker
             self.all.append(worker)
+        self.startup = self.by_type.get(ProbeType.STARTUP)
         self.readiness = self.by_type.get(ProbeType.READINESS)
+        self.liveness = self.by_type.get(ProbeType.LIVENESS)
 
     @property
     def wakes_at(self) -> float:
@@ -83,21 +93,18 @@ class Workers:
         self._run(worker, now)
         return True
 
-    def cached(self, type: ProbeType) -> Value | None:
-        """The published value about the container in the status cache."""
-        worker = self.by_type.get(type)
-        return worker.cached(self.status.instance) if worker else None
-
-    def has(self, type: ProbeType) -> bool:
-        """Whether there is a worker of this type that has not ended."""
-        worker = self.by_type.get(type)
-        return worker is not None and not worker.ended
+    def cached(self, worker: Worker | None) -> Value | None:
+        """The worker's published value about the container in the status cache."""
+        if worker is None or worker.ended or worker.instance != self.status.instance:
+            return None
+        return worker.value
 
     def publish(self, worker: Worker, changes: list[Value]) -> None:
         """Pass changed values on. Of a liveness worker only Failure makes the pod sync."""
         for value in changes:
             assert worker.instance is not None
-            self.out.append(Published(worker.type, value, worker.instance))
+            if not self._terse:
+                self.out.append(Published(worker.type, value, worker.instance))
             if worker.type is not ProbeType.LIVENESS or value is Value.FAILURE:
                 self.published = True
                 self.judged = worker is self.readiness or self.judged
