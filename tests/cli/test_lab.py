@@ -281,3 +281,18 @@ def test_an_interrupt_before_the_app_answers_leaves_nothing(lab: Lab) -> None:
     process.communicate(timeout=30)
     assert process.returncode != 0
     assert lab.left_behind() == []
+
+
+def test_the_fix_is_proved_against_the_app_as_it_is(lab: Lab) -> None:
+    code, out, err = lab.run(
+        lab.app, "--fix", "--trials", "1", "--request", "GET /hello", "--burst", "4", "--duration", "1",
+        "--json", "r.json", BLOCK="0.5",
+    )  # fmt: skip
+    assert (code, "HOLDS" in out) == (0, True), out + err
+    assert "+    await asyncio.sleep(" in read_report(lab.folder / "r.json").experiments[0].diff
+    assert (lab.folder / f"{lab.module}.py").read_text() == APP
+
+
+def test_where_nothing_blocks_there_is_nothing_to_fix(lab: Lab) -> None:
+    lab.write(FIXED)
+    assert "no blocking call reaches the event loop" in bad(lab, lab.app, "--fix")

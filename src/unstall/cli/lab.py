@@ -69,7 +69,8 @@ NEEDED = ("fastapi", "uvicorn", "aiohttp", "h2", "jinja2", "requests")
 @click.option(
     "--against", metavar="OTHER", help="A second arm: another app, or a folder with another version of this one."
 )
-@click.option("--trials", type=click.IntRange(min=1), help="Trials of each arm. Default: 1, with --against 3.")
+@click.option("--fix", is_flag=True, help="A second arm: a copy of this app with every safe fix.")
+@click.option("--trials", type=click.IntRange(min=1), help="Trials of each arm. Default: 1, with --against or --fix 3.")
 @click.option("--server-args", default="", metavar='"--workers 2"', help="Handed to uvicorn.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the app. Default: a free one.")
 @click.option(

@@ -8,6 +8,7 @@ import shlex
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from unstall.cli.screen import console
 from unstall.errors import BadInput
 from unstall.kubelet.spec import PodSpec
 from unstall.lab import builtin, experiment, own
+from unstall.lab.fixed import fixed_copy
 from unstall.lab.load import Call, LoadPlan
 from unstall.lab.predict import with_predictions
 from unstall.lab.target import Target, health_route, inspect, locate, same_app_in
@@ -50,19 +52,21 @@ def run_builtin(quick: bool, began_at: float) -> LabReport:
 def run_own(app: str, began_at: float, **asked: Any) -> LabReport:
     """Run the user's app, alone or against another version."""
     screen = console()
-    question, manifest = ask(app, **asked)
-    settings = announce(question, manifest, screen)
+    with contextlib.ExitStack() as stack:
+        question, manifest, diff = ask(app, stack, **asked)
+        settings = announce(question, manifest, diff, screen)
 
-    async def work(session: experiment.Session) -> None:
-        for key, _, _ in question.keys:
-            await session.one(key, question.plan(key))
+        async def work(session: experiment.Session) -> None:
+            for key, _, _ in question.keys:
+                await session.one(key, question.plan(key))
 
-    names = {key: key if len(question.keys) > 1 else name for key, name, _ in question.keys}
-    seen, interrupted = drive(work, screen, names, question.expected_s)
-    found: tuple[Experiment, ...] = ()
-    if seen:
-        folders = {name: target.folder for name, target in question.arms}
-        found = (with_predictions(own.conclude(question, seen, settings), folders),)
+        names = {key: key if len(question.keys) > 1 else name for key, name, _ in question.keys}
+        seen, interrupted = drive(work, screen, names, question.expected_s)
+        found: tuple[Experiment, ...] = ()
+        if seen:
+            folders = {name: target.folder for name, target in question.arms}
+            concluded = replace(own.conclude(question, seen, settings), diff=diff)
+            found = (with_predictions(concluded, folders),)
     return experiment.report(found, experiment.command_line(), began_at, interrupted)
 
 
@@ -131,8 +135,10 @@ def _belongs(key: str, run: TrialRun) -> bool:
     return run.folder.name == key.replace(" ", "-")
 
 
-def ask(app: str, **asked: Any) -> tuple[own.Question, str]:
-    """Turn the flags into a question, looking at the app and the manifest; returns where the probes stand too.
+def ask(app: str, stack: contextlib.ExitStack, **asked: Any) -> tuple[own.Question, str, str]:
+    """Turn the flags into a question, looking at the app and the manifest.
+
+    Returns where the probes stand too, and the diff of ``--fix``; its copy of the project lives as long as ``stack``.
 
     Raises:
         UnstallError: what was given cannot be used.
@@ -144,9 +150,15 @@ def ask(app: str, **asked: Any) -> tuple[own.Question, str]:
             raise BadInput(f"--server-args cannot set {flag}: the lab does", "use --port for the port")
     factory = "--factory" in arguments
     first = locate(app, here)
-    named = [("app" if not asked["against"] else "before", first)]
+    diff = ""
+    if asked["against"] and asked["fix"]:
+        raise BadInput("--against and --fix exclude each other", "leave one out")
+    named = [("before" if asked["against"] or asked["fix"] else "app", first)]
     if asked["against"]:
         named.append(("after", same_app_in(asked["against"], first, here)))
+    elif asked["fix"]:
+        after, diff = stack.enter_context(fixed_copy(first))
+        named.append(("after", after))
 
     async def look() -> list[tuple[str, Target]]:
         return [(name, await inspect(target, (), factory)) for name, target in named]
@@ -164,7 +176,7 @@ def ask(app: str, **asked: Any) -> tuple[own.Question, str]:
         server_arguments=arguments,
     )
     own.on_port(pod, 1)
-    return question, where
+    return question, where, diff
 
 
 def _pod(target: Target, **asked: Any) -> tuple[PodSpec, str]:
@@ -220,7 +232,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def announce(question: own.Question, where: str, screen: Console) -> tuple[tuple[str, str], ...]:
+def announce(question: own.Question, where: str, diff: str, screen: Console) -> tuple[tuple[str, str], ...]:
     """Print what will be called and probed before anything is; the same lines are the result's settings."""
     load = question.load
     if load.burst:
@@ -231,7 +243,12 @@ def announce(question: own.Question, where: str, screen: Console) -> tuple[tuple
         how = f"{load.rate:g} requests/s, open loop, seed {load.seed}"
     routes = ", ".join(dict.fromkeys(call.route for call in load.calls))
     settings = [
-        *((name, f"{target.app} in {_shown(target.folder)}") for name, target in question.arms),
+        *(
+            (name, f"{target.app} in {_shown(target.folder)}")
+            for name, target in question.arms
+            if not (diff and name == "after")
+        ),
+        *([("after", "a copy of it with every safe fix; the diff is in the report")] if diff else []),
         ("requests", routes),
         ("load", f"{units.seconds(load.duration_s)}, {how}"),
         *((str(p.type), probe_text(p) + f" ({where})") for p in question.pod.probes),

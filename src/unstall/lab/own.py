@@ -175,6 +175,6 @@ def _compared(before: Sequence[Trial], after: Sequence[Trial]) -> Verdict:
 _CLAIMS = (
     ("restarts", lambda t: float(t.timeline.restarts), 0.0),
     ("missed probes", lambda t: float(t.timeline.missed_probes), 0.0),
-    ("longest stall", lambda t: t.timeline.longest_stall_s, 0.1),
+    ("stalls", lambda t: t.timeline.longest_stall_s, 0.1),
     ("p99 latency", lambda t: measure.percentile(measure.latencies(t.timeline.requests), 0.99) or 0.0, 0.0),
 )
