@@ -25,9 +25,9 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of the session."""
+    """One browser for all tests of a module: while it is open, an event loop of its own runs in this thread."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("chromium is not installed; on Debian: apt-get install chromium")
