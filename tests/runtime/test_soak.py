@@ -23,7 +23,8 @@ def resident_kb(pid: int) -> int:
     return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:"))
 
 
-@pytest.mark.parametrize("seconds", [20, pytest.param(1800, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("seconds", [20, 1800])
 def test_nothing_is_lost_invented_or_leaked(serve: Callable[..., Server], seconds: int) -> None:
     chance = random.Random(7)
     server = serve()

@@ -52,9 +52,9 @@ def test_the_beginning_is_on_disk_while_the_stall_lasts(serve: Serve) -> None:
 
 def test_a_request_that_only_waits_is_listed_in_flight_and_not_blamed(serve: Serve) -> None:
     server = serve()
-    waiting = threading.Thread(target=server.get, args=("/awaits/1.5",))
+    waiting = threading.Thread(target=server.get, args=("/awaits/3",))
     waiting.start()
-    time.sleep(0.3)
+    time.sleep(1)
     server.get("/sleep/0.3")
     waiting.join()
     stall = server.wait_stall(line_of("helper"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -14,6 +15,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 _MARK = "unstall.watched"
+_thread, _set_current = threading.get_ident, CURRENT.set
 
 
 class Watched:
@@ -34,7 +36,8 @@ class Watched:
             await self.app(scope, receive, send)
             return
         watch = _here.watch
-        if watch is None or watch.loop is not asyncio.get_running_loop():
+        # Cheaper than `get_running_loop`, which before 3.12 asks the kernel for the pid each time.
+        if watch is None or watch.thread != _thread() or not watch.loop.is_running():
             watch = _begin(self)
             if watch is None:
                 await self.app(scope, receive, send)
@@ -43,16 +46,17 @@ class Watched:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, _reporting(send, watch))
             return
+        # From here to `sign` is paid by every request: names are bound outside, nothing is wrapped.
         flight, key = watch.in_flight, id(scope)
         flight[key] = scope
         slot = watch.enter(f"{scope.get('method', 'WEBSOCKET')} {scope.get('path', '')}")
-        CURRENT.set(scope)
+        _set_current(scope)
         watch.sign()
         try:
             await self.app(scope, receive, send)
         finally:
             watch.sign()
-            flight.pop(key, None)
+            del flight[key]
             watch.leave(slot)
 
 

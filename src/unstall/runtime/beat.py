@@ -33,6 +33,8 @@ from unstall.runtime.mapping import (
 )
 from unstall.runtime.timing import PERIOD_S, stall_start
 
+_monotonic = time.monotonic
+
 
 class Heart:
     """Beats on one loop and stores when; all its methods but `stopped` are called on that loop's thread."""
@@ -43,7 +45,7 @@ class Heart:
         self.cells = shared.cells
         self.threshold_s = threshold_s
         self.thread = threading.get_ident()
-        self.started_at = time.monotonic()
+        self.started_at = self.sign_at = time.monotonic()
         self._gc_started = 0.0
         self._handle: asyncio.TimerHandle | None = None
         self._closing: Any = None
@@ -51,7 +53,7 @@ class Heart:
     def start(self) -> None:
         """Begin to beat; called on the loop."""
         now = time.monotonic()
-        self.cells[SIGN] = self.cells[BEAT] = now
+        self.cells[SIGN] = self.cells[BEAT] = self.sign_at = now
         self.cells[CPU] = time.thread_time()
         self.cells[THREAD] = float(threading.get_native_id())
         self.cells[STATE] = STARTING
@@ -81,22 +83,19 @@ class Heart:
         self.cells[STATE] = RUNNING
 
     def sign(self) -> None:
-        """Note that the loop is between two callbacks."""
-        now = time.monotonic()
-        cells = self.cells
-        sign = cells[SIGN]
-        if now - sign >= self.threshold_s:
-            self._close(sign, cells[BEAT], now)
-        cells[SIGN] = now
+        """Note that the loop is between two callbacks; twice a request, so the last one is not read back."""
+        now = _monotonic()
+        if now - self.sign_at >= self.threshold_s:
+            self._close(self.sign_at, self.cells[BEAT], now)
+        self.cells[SIGN] = self.sign_at = now
 
     def _tick(self) -> None:
         now = time.monotonic()
         cells = self.cells
-        sign = cells[SIGN]
-        if now - sign >= self.threshold_s:
-            self._close(sign, cells[BEAT], now)
+        if now - self.sign_at >= self.threshold_s:
+            self._close(self.sign_at, cells[BEAT], now)
         cells[CPU] = time.thread_time()
-        cells[SIGN] = now
+        cells[SIGN] = self.sign_at = now
         cells[BEAT] = now
         if cells[SIGNAL] and signal.getsignal(int(cells[SIGNAL])) is not signal.SIG_DFL:
             cells[SIGNAL] = 0.0  # the app handles this signal itself now: never send it again

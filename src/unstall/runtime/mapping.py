@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import marshal
 import mmap
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _EVIDENCE_AT = _SLOTS_AT + SLOTS * SLOT_BYTES
 _VERDICT_AT = _EVIDENCE_AT + _BLOB_BYTES
 _TABLE_AT = _VERDICT_AT + _BLOB_BYTES
 SIZE = _TABLE_AT + _TABLE_BYTES
+_fill = struct.Struct(f"{SLOT_BYTES - 1}sx").pack_into
+"""Writes a slot whole, cut or filled up with zeros; half the cost of a slice."""
 
 
 class Blob:
@@ -99,8 +102,7 @@ class Shared:
         if not self._free:
             return 0
         at = self._free.pop()
-        text = label.encode("utf-8", "replace")[: SLOT_BYTES - 1] + b"\0"
-        self.bytes[at : at + len(text)] = text
+        _fill(self.bytes, at, label.encode("utf-8", "replace"))
         return at
 
     def leave(self, at: int) -> None:

@@ -59,7 +59,7 @@ class Watch:
         self.enter, self.leave = self.shared.enter, self.shared.leave
         self.ledger = Ledger(Books(self.pid, threading.get_native_id()))
         self.heart = Heart(loop, self.shared, settings.threshold_s)
-        self.sign = self.heart.sign
+        self.sign, self.thread = self.heart.sign, self.heart.thread
         self.stalls = 0
         self.stalled_s = 0.0
         self._lines = Limit()
