@@ -24,6 +24,10 @@ from unstall.model import ProbeType
 
 NEVER = math.inf
 _CONCERNS = frozenset({StartContainer, Kill, ReadyChanged, Waiting})
+# Members looked up once: on Python 3.11 looking one up on its enum is slow.
+_KILLING, _RUNNING, _STARTUP, _READINESS = State.KILLING, State.RUNNING, ProbeType.STARTUP, ProbeType.READINESS
+_ANSWERED_FAILURE, _ANSWERED_SUCCESS, _VALUE_FAILURE = Outcome.FAILURE, Outcome.SUCCESS, Value.FAILURE
+_VALUE_SUCCESS = Value.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ class Life:
             if wishes:
                 self._obey(wishes, now)
             if self._jump and not answers:
-                if pod.state is State.KILLING:
+                if pod.state is _KILLING:
                     self._sit_out()
                 elif self._at_rest(now):
                     self._skip(until)
@@ -158,7 +162,7 @@ class Life:
         pod = self.pod
         if answered is not None:
             outcome = self._answers.pop(answered)[1]
-            if outcome is Outcome.FAILURE and answered is not ProbeType.STARTUP:
+            if outcome is _ANSWERED_FAILURE and answered is not _STARTUP:
                 self.toll.missed_probes += 1
             return pod.probe_ended(answered, outcome, now)
         if self._exit_at <= now:
@@ -198,15 +202,15 @@ class Life:
     def _ask(self, now: float, timeout_s: float) -> tuple[float, Outcome]:
         """A probe sent now: when it is answered, and how."""
         if now < self._up_at:
-            return now, Outcome.FAILURE  # refused
+            return now, _ANSWERED_FAILURE  # refused
         while self._next < len(self._ends) and self._ends[self._next] <= now:
             self._next += 1
         answered_at = self._answered_at(now)
         if answered_at - now >= timeout_s:
-            return min(now + timeout_s, max(now, self._exit_at)), Outcome.FAILURE
+            return min(now + timeout_s, max(now, self._exit_at)), _ANSWERED_FAILURE
         if answered_at > self._exit_at:
-            return max(now, self._exit_at), Outcome.FAILURE  # reset
-        return answered_at, Outcome.SUCCESS
+            return max(now, self._exit_at), _ANSWERED_FAILURE  # reset
+        return answered_at, _ANSWERED_SUCCESS
 
     def _answered_at(self, now: float) -> float:
         starts, ends, answer_s = self._starts, self._ends, self.app.answers_in_s
@@ -233,7 +237,7 @@ class Life:
         self._exit_at, self._exit_code = (left_at, self.app.exit_code) if left_at < killed_at else (killed_at, 137)
         for type, (ended_at, _) in self._answers.items():
             if ended_at > self._exit_at:
-                self._answers[type] = (self._exit_at, Outcome.FAILURE)
+                self._answers[type] = (self._exit_at, _ANSWERED_FAILURE)
 
     def _found(self, now: float) -> None:
         """A kill: how long ago the stall began, where there is one."""
@@ -261,7 +265,7 @@ class Life:
     def _at_rest(self, now: float) -> bool:
         """Whether probes change nothing until the next stall: all passed, nothing under way, nothing planned."""
         pod = self.pod
-        if pod.state is not State.RUNNING or not pod.ready or not self._fits:
+        if pod.state is not _RUNNING or not pod.ready or not self._fits:
             return False
         if self._exit_at < NEVER or now < self._up_at or pod.next_wake != pod.workers.wakes_at:
             return False
@@ -275,7 +279,7 @@ class Life:
         watched = [
             (w.tick_at, w.period_s, w.probe.timeout_s, (w.ft - 1) * w.period_s)
             for w in self.pod.workers.all
-            if w.type is not ProbeType.STARTUP
+            if w.type is not _STARTUP
         ]
         j = bisect_left(long, self._next)
         while j < len(long):
@@ -306,7 +310,7 @@ class Life:
         at = NEVER
         for worker, first in firsts:
             reached_at = first + (worker.ft - 1) * worker.period_s
-            if worker.type is not ProbeType.STARTUP and reached_at + worker.probe.timeout_s <= last_s:
+            if worker.type is not _STARTUP and reached_at + worker.probe.timeout_s <= last_s:
                 at = min(at, reached_at)
         if at >= self.until:
             self._move_to(before)
@@ -315,8 +319,8 @@ class Life:
             # A probe that is still under way by then is the machine's.
             ended = max(0, math.floor((at - worker.probe.timeout_s - first) / worker.period_s) + 1)
             worker.tick_at = first + ended * worker.period_s
-            if ended and worker.type is not ProbeType.STARTUP:
-                worker.run, worker.last = ended, Value.FAILURE
+            if ended and worker.type is not _STARTUP:
+                worker.run, worker.last = ended, _VALUE_FAILURE
                 self.toll.missed_probes += ended
 
     def _sit_out(self) -> None:
@@ -332,7 +336,7 @@ class Life:
             return
         blocked_until = min(self._exit_at, self._ends[i], self.until) - EDGE_S
         for worker in workers:
-            probes = worker.type is ProbeType.READINESS
+            probes = worker.type is _READINESS
             room_s = blocked_until - worker.tick_at - (worker.probe.timeout_s if probes else 0)
             if room_s > 0:
                 ticks = math.floor(room_s / worker.period_s) + 1
@@ -367,8 +371,8 @@ def _first_tick(tick_at: float, period_s: float, after: float) -> float:
 
 def _is_down(worker: Worker) -> bool:
     """Whether it does nothing until there is a new container, or its next failure would change nothing."""
-    if worker.type is ProbeType.READINESS:
-        return worker.value is Value.FAILURE and worker.last is Value.FAILURE and worker.run >= worker.ft
+    if worker.type is _READINESS:
+        return worker.value is _VALUE_FAILURE and worker.last is _VALUE_FAILURE and worker.run >= worker.ft
     return worker.on_hold
 
 
@@ -376,11 +380,13 @@ def _rests(worker: Worker, instance: int | None, started_at: float) -> bool:
     """Whether its next success would change nothing, and its next failure be the first of a run."""
     if worker.probing or worker.triggered:
         return False
-    if worker.type is ProbeType.STARTUP:
+    if worker.type is _STARTUP:
         return worker.on_hold and worker.instance == instance
     if worker.tick_at - started_at < worker.probe.initial_delay_s:
         return False
     if worker.type is ProbeType.LIVENESS:
         # A new container takes it off hold at its next tick; a run of 0 counts like a run of successes.
-        return (not worker.on_hold or worker.instance != instance) and (worker.run == 0 or worker.last is Value.SUCCESS)
-    return worker.instance == instance and worker.value is Value.SUCCESS and worker.last is Value.SUCCESS
+        return (not worker.on_hold or worker.instance != instance) and (
+            worker.run == 0 or worker.last is _VALUE_SUCCESS
+        )
+    return worker.instance == instance and worker.value is _VALUE_SUCCESS and worker.last is _VALUE_SUCCESS

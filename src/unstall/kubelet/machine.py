@@ -91,6 +91,10 @@ from unstall.kubelet.worker import EDGE_S, MAX_TRIES, NEVER, CachedStatus
 from unstall.kubelet.workers import Workers
 from unstall.model import PodEvent, ProbeType
 
+# Members looked up once: on Python 3.11 looking one up on its enum is slow.
+_KILLING, _RUNNING, _STARTING, _ANSWERED_SUCCESS = State.KILLING, State.RUNNING, State.STARTING, Outcome.SUCCESS
+_ANSWERED_ERROR, _VALUE_FAILURE = Outcome.ERROR, Value.FAILURE
+
 
 class Pod:
     """The machine: one container, its workers, its back-off. See the module for the facts and an example.
@@ -118,23 +122,19 @@ class Pod:
         self.spec = spec
         self.state = State.NEW
         self.instance: int | None = None
-        self.ready = False
-        self.started = self.deleting = False
+        self.ready = self.started = self.deleting = self._restarts = False
         self.status = CachedStatus()
         self.workers = Workers(self.status, random, kubelet.started_at, terse)
         self.back_off = BackOff(kubelet.back_off_base_s, spec.max_back_off_s)
         self.seen_exit_at: float | None = None
         self._random, self._terse = random, terse
-        self._kubelet = kubelet
-        self._clock_offset = clock_offset
+        self._kubelet, self._clock_offset = kubelet, clock_offset
         self._computed: tuple[bool, bool] | None = None
         self._exit: tuple[int, float] | None = None  # code and time, until a sync has seen it
-        self._restarts = False
         self._deletion_grace_s: int | None = None
         self._notice_at = self._sync_at = NEVER
         self._now = -math.inf
-        self._all = self.workers.all
-        self._out = self.workers.out
+        self._all, self._out = self.workers.all, self.workers.out
 
     def pod_added(self, now: float) -> list[Wish]:
         """The kubelet got the pod: workers are born, then the container is asked for."""
@@ -148,7 +148,7 @@ class Pod:
         """The container's process runs. Also accepted unasked, for a container that was there before."""
         self._tell(now)
         self.instance = 0 if self.instance is None else self.instance + 1
-        self.state = State.RUNNING
+        self.state = _RUNNING
         self._exit = None
         self._notice_at = NEVER
         status = self.status
@@ -174,7 +174,7 @@ class Pod:
         """One try of a probe ended. ``output`` is the text after ``probe failed: ``, or the error's.
 
         ``state`` is the result that a prober gave along with its error, for the event's text. A prober that
-        raised is an `Outcome.ERROR`.
+        raised is an `_ANSWERED_ERROR`.
 
         Raises:
             OutOfOrder: no probe of this type is under way.
@@ -183,13 +183,13 @@ class Pod:
         worker = self.workers.by_type.get(type)
         if worker is None or not worker.probing:
             raise OutOfOrder(f"no {type} probe is under way at {now:g} s")
-        if outcome is Outcome.ERROR and worker.attempt < MAX_TRIES:
+        if outcome is _ANSWERED_ERROR and worker.attempt < MAX_TRIES:
             worker.attempt += 1
             return [StartProbe(type, worker.probe, worker.attempt)]
         worker.probing = False
-        if outcome is not Outcome.SUCCESS and not self._terse:
+        if outcome is not _ANSWERED_SUCCESS and not self._terse:
             self._out += probe_events(now, type, outcome, output, state)
-        if outcome is not Outcome.ERROR and not worker.ended:
+        if outcome is not _ANSWERED_ERROR and not worker.ended:
             changes = worker.record(COUNTED[outcome])
             if changes:
                 self.workers.publish(worker, changes)
@@ -200,10 +200,10 @@ class Pod:
     def container_exited(self, code: int, now: float, finished_at: float | None = None) -> list[Wish]:
         """The container's process ended, killed or by itself (at ``finished_at``, where the news took a while)."""
         self._tell(now)
-        if self._exit is not None or self.state not in (State.RUNNING, State.KILLING):
+        if self._exit is not None or self.state not in (_RUNNING, _KILLING):
             raise OutOfOrder(f"no container runs that could have exited at {now:g} s (the pod is {self.state})")
         self._exit = (code, now if finished_at is None else finished_at)
-        if self.state is State.KILLING:
+        if self.state is _KILLING:
             self._killed(now)
         else:
             self._notice_at = now + self._kubelet.notices_after_s(self._random)
@@ -215,9 +215,9 @@ class Pod:
         self._tell(now)
         self._deletion_grace_s = grace_s
         self._stop_probing()
-        if self.state is State.RUNNING:
+        if self.state is _RUNNING:
             self._kill(now, KillReason.UNKNOWN, stopping(self.spec), restarts=False)
-        elif self.state not in (State.KILLING, State.STARTING):
+        elif self.state not in (_KILLING, _STARTING):
             self._end()
         return self._settle(now)
 
@@ -266,10 +266,10 @@ class Pod:
 
     def _sync(self, now: float) -> None:
         self._sync_at = NEVER
-        if self.state in (State.STARTING, State.KILLING, State.OVER):
+        if self.state in (_STARTING, _KILLING, State.OVER):
             return
         self._compute_status()
-        if self.state is not State.RUNNING:
+        if self.state is not _RUNNING:
             self._start(now)
         elif not self._kill_failed(now) and self.workers.readiness is not None and not self.ready:
             # A later sync would trigger it again; the sync of a ready pod changes nothing.
@@ -309,7 +309,7 @@ class Pod:
         """Kill the running container where the table says so; whether it did."""
         workers = self.workers
         liveness, startup = workers.cached(workers.liveness), workers.cached(workers.startup)
-        if liveness is not Value.FAILURE and startup is not Value.FAILURE:
+        if liveness is not _VALUE_FAILURE and startup is not _VALUE_FAILURE:
             return False
         spec = self.spec
         own = (spec.container_restart_policy, spec.restart_rules)
@@ -323,7 +323,7 @@ class Pod:
 
     def _kill(self, now: float, reason: KillReason, message: str, restarts: bool) -> None:
         self._out.append(PodEvent(now, "Killing", message))
-        self.state = State.KILLING
+        self.state = _KILLING
         self._restarts = restarts
         self._notice_at = self._sync_at = NEVER
         if self._exit is not None:  # it died by itself and no relist has shown it yet: nothing to wait for
@@ -346,7 +346,7 @@ class Pod:
         else:
             # A deletion waits for the sync that kills, and so for the container that it starts again.
             self._start(now)
-            if self.state is State.STARTING:
+            if self.state is _STARTING:
                 self.seen_exit_at = self._exit[1]
                 self._exit = None
             elif self.deleting:
@@ -379,7 +379,7 @@ class Pod:
         """Ask the back-off; where it does not refuse, ask the driver for a container."""
         remaining_s = self.back_off.refuses(self.seen_exit_at, now)
         if remaining_s is None:
-            self.state = State.STARTING
+            self.state = _STARTING
             self._out.append(StartContainer())
             return
         self.state = State.DEAD

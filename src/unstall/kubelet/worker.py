@@ -54,6 +54,11 @@ class Step(Enum):
     END = 2
 
 
+# Members looked up once: on Python 3.11 looking one up on its enum is slow.
+_STEP_WAIT, _STEP_PROBE, _STARTUP, _READINESS = Step.WAIT, Step.PROBE, ProbeType.STARTUP, ProbeType.READINESS
+_LIVENESS, _VALUE_SUCCESS, _VALUE_FAILURE = ProbeType.LIVENESS, Value.SUCCESS, Value.FAILURE
+
+
 class CachedStatus:
     """The container as the kubelet's status cache has it, written by pod syncs only, so possibly out of date.
 
@@ -138,7 +143,7 @@ class Worker:
         if status.over:
             return Step.END, changes
         if status.instance is None:
-            return Step.WAIT, changes
+            return _STEP_WAIT, changes
         if status.instance != self.instance:
             self.instance = status.instance
             self.value = None
@@ -146,31 +151,31 @@ class Worker:
             if status.state != "running" or status.started_at >= kubelet_started_at - RESTART_GRACE_S:
                 self._publish(INITIAL[self.type], changes)
         if self.on_hold:
-            return Step.WAIT, changes
+            return _STEP_WAIT, changes
         if status.state != "running":
-            self._publish(Value.FAILURE, changes)
-            return (Step.WAIT if status.restartable else Step.END), changes
-        if status.deleting and self.type is not ProbeType.READINESS:
-            self._publish(Value.SUCCESS, changes)
+            self._publish(_VALUE_FAILURE, changes)
+            return (_STEP_WAIT if status.restartable else Step.END), changes
+        if status.deleting and self.type is not _READINESS:
+            self._publish(_VALUE_SUCCESS, changes)
             return Step.END, changes
         if math.floor(now - status.started_at + EDGE_S) < self.probe.initial_delay_s:
-            return Step.WAIT, changes
-        if status.started is (self.type is ProbeType.STARTUP):
-            return Step.WAIT, changes
+            return _STEP_WAIT, changes
+        if status.started is (self.type is _STARTUP):
+            return _STEP_WAIT, changes
         self.probing = True
         self.attempt = 1
-        return Step.PROBE, changes
+        return _STEP_PROBE, changes
 
     def record(self, passed: bool) -> list[Value]:
         """Count one result; the change to publish, if there is one."""
         changes: list[Value] = []
-        result = Value.SUCCESS if passed else Value.FAILURE
+        result = _VALUE_SUCCESS if passed else _VALUE_FAILURE
         self.run = self.run + 1 if result is self.last else 1
         self.last = result
         if self.run < (self.st if passed else self.ft):
             return changes
         self._publish(result, changes)
-        if self.type is ProbeType.STARTUP or (self.type is ProbeType.LIVENESS and not passed):
+        if self.type is _STARTUP or (self.type is _LIVENESS and not passed):
             self.on_hold = True
             self.run = 0
         return changes

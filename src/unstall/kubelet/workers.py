@@ -9,6 +9,9 @@ from unstall.kubelet.wishes import Published, Value, Wish
 from unstall.kubelet.worker import NEVER, CachedStatus, Step, Worker
 from unstall.model import ProbeType
 
+# Members looked up once: on Python 3.11 looking one up on its enum is slow.
+_STEP_PROBE, _LIVENESS, _VALUE_FAILURE, _STEP_END = Step.PROBE, ProbeType.LIVENESS, Value.FAILURE, Step.END
+
 
 class Workers:
     """Up to three workers that read one status cache. What they want done goes to ``out``.
@@ -60,7 +63,7 @@ class Workers:
             self.all.append(worker)
         self.startup = self.by_type.get(ProbeType.STARTUP)
         self.readiness = self.by_type.get(ProbeType.READINESS)
-        self.liveness = self.by_type.get(ProbeType.LIVENESS)
+        self.liveness = self.by_type.get(_LIVENESS)
 
     @property
     def wakes_at(self) -> float:
@@ -105,7 +108,7 @@ class Workers:
             assert worker.instance is not None
             if not self._terse:
                 self.out.append(Published(worker.type, value, worker.instance))
-            if worker.type is not ProbeType.LIVENESS or value is Value.FAILURE:
+            if worker.type is not _LIVENESS or value is _VALUE_FAILURE:
                 self.published = True
                 self.judged = worker is self.readiness or self.judged
 
@@ -119,7 +122,7 @@ class Workers:
         step, changes = worker.run_once(self.status, now, self._kubelet_started_at)
         if changes:
             self.publish(worker, changes)
-        if step is Step.PROBE:
+        if step is _STEP_PROBE:
             self.out.append(worker.first_try)
-        elif step is Step.END:
+        elif step is _STEP_END:
             worker.ended = True
