@@ -65,9 +65,14 @@ def run_own(app: str, began_at: float, **asked: Any) -> LabReport:
         found: tuple[Experiment, ...] = ()
         if seen:
             folders = {name: target.folder for name, target in question.arms}
-            concluded = replace(own.conclude(question, seen, settings), diff=diff)
-            found = (with_predictions(concluded, folders),)
+            concluded = own.conclude(question, seen, settings)
+            arms = tuple(replace(arm, about=_about(arm.name, folders[arm.name], diff)) for arm in concluded.arms)
+            found = (with_predictions(replace(concluded, arms=arms, diff=diff), folders),)
     return experiment.report(found, experiment.command_line(), began_at, interrupted)
+
+
+def _about(arm: str, folder: Path, diff: str) -> str:
+    return "a copy with every safe fix" if diff and arm == "after" else f"in {_shown(folder)}"
 
 
 def drive(work: Work, screen: Console, names: dict[str, str], expected_s: float) -> tuple[dict[str, Trial], bool]:

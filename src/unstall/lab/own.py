@@ -133,7 +133,7 @@ def conclude(question: Question, seen: dict[str, Trial], settings: tuple[tuple[s
         for key, name, n in question.keys
         if key in seen
     )
-    arms = tuple(Arm(name, target.app, str(target.folder)) for name, target in question.arms)
+    arms = tuple(Arm(name, target.app) for name, target in question.arms)
     grouped = [[t for t in trials if t.arm == arm.name] for arm in arms]
     verdict = _alone(grouped[0]) if len(arms) == 1 else _compared(grouped[0], grouped[1])
     title = question.arms[0][1].app + (" before and after" if len(arms) == 2 else " under its probes")

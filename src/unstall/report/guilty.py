@@ -125,7 +125,8 @@ def _source(stall: Stall) -> list[SourceLine]:
 def _chain_hops(chain: CallChain) -> list[Hop]:
     hops = [_hop(chain.entrance.label, words.place(chain.entrance.site), 0)]
     for depth, step in enumerate(chain.steps[: MOST_HOPS - 1], start=1):
-        call = f"await {step.callee}()" if step.how == "await" else f"{step.callee}()"
+        callee = step.callee.removesuffix("()") + "()"
+        call = f"await {callee}" if step.how == "await" else callee
         hops.append(_hop(call, f"{step.site.path}:{step.site.line}", depth))
     return hops
 
