@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
 import time
+from importlib import metadata
+from pathlib import Path
 from random import Random
 
 from unstall.kubelet.spec import PodSpec
@@ -62,27 +65,35 @@ def measured(pods: int, median_s: float, processes: int = 1) -> dict[str, float]
     return figures
 
 
+def machine() -> str:
+    """The processor and the Python that the figures belong to."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
 def table() -> bool:
-    """Print what was measured; whether the targets are met."""
+    """Print what was measured; whether both rows of 10,000 pods meet the target."""
     print("24 h, default liveness and readiness probes, every pod its own history of at least 20 stalls a day")
     print(
         f"{'pods':>8} {'median':>7} {'cores':>5} {'CPU':>8} {'wall':>8} {'memory':>8} {'pod-hours per CPU s':>20}",
         end="",
     )
     print(f" {'stalls':>10} {'missed':>10} {'restarts':>9}")
-    met = True
+    judged: dict[float, bool] = {}
     rows = [(pods, 0.5, 1) for pods in PODS] + [(10_000, 3.0, 1), (10_000, 0.5, os.cpu_count() or 1)]
     for pods, median_s, processes in rows:
         m = measured(pods, median_s, processes)
         rate = f"{pods * 24 / m['cpu_s']:>20,.0f}" if processes == 1 else f"{'-':>20}"
         print(f"{pods:>8,} {median_s:>5.1f} s {processes:>5} {m['cpu_s']:>6.2f} s {m['wall_s']:>6.2f} s", end=" ")
         print(f"{m['memory_mb']:>5.0f} MB {rate} {m['stalls']:>10,} {m['missed']:>10,} {m['restarts']:>9,}", flush=True)
-        if pods == 10_000 and processes == 1 and median_s == 0.5:
-            met = met and m["cpu_s"] < TARGET_S and m["memory_mb"] < TARGET_MB
-    print(
-        f"target: 10,000 pods in under {TARGET_S:.0f} s on one core, under {TARGET_MB:.0f} MB: {'met' if met else 'missed'}"
-    )
-    return met
+        if pods == 10_000 and processes == 1:
+            judged[median_s] = m["cpu_s"] < TARGET_S and m["memory_mb"] < TARGET_MB
+    print(f"target: 10,000 pods in under {TARGET_S:.0f} s CPU on one core, under {TARGET_MB:.0f} MB")
+    for median_s, met in judged.items():
+        print(f"  median stall {median_s:.1f} s: {'met' if met else 'missed'}")
+    print(f"{machine()}, unstall {metadata.version('unstall')}")
+    return all(judged.values())
 
 
 def main() -> None:
