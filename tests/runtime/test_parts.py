@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -301,3 +303,42 @@ def test_a_waiting_loop_has_no_site() -> None:
     importing = (("<frozen importlib._bootstrap>", 1, "_load", False), ("/x/site-packages/lib/a.py", 3, "g", False))
     assert site(waiting) is None
     assert site(importing) == importing[1]
+
+
+def test_the_app_inside_hypercorns_wrapper_is_watched_and_the_wrapper_left_alone() -> None:
+    """hypercorn calls what it loads with five arguments, its `ASGIWrapper` the app with three."""
+    from unstall.runtime import inject
+    from unstall.runtime.asgi import Watched
+
+    class ASGIWrapper:
+        def __init__(self, app: object) -> None:
+            self.app = app
+
+    class WSGIWrapper(ASGIWrapper): ...
+
+    for kind, watched in ((ASGIWrapper, True), (WSGIWrapper, False)):
+        module = types.ModuleType("hypercorn.utils")
+        module.load_application = lambda path, size, kind=kind: kind(object())  # type: ignore[attr-defined]
+        inject._patch_hypercorn(module)
+        loaded = module.load_application("app:app", 1)
+        assert type(loaded) is kind
+        assert isinstance(loaded.app, Watched) is watched
+
+
+def test_another_loop_on_the_same_thread_is_watched_in_its_turn() -> None:
+    from unstall import watch
+    from unstall.runtime import asgi
+
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    wrapped = watch(app, record="", observer=False)
+    loops = []
+
+    async def call() -> None:
+        await wrapped({"type": "http", "path": "/", "method": "GET"}, None, None)  # type: ignore[arg-type]
+        assert asgi._here.watch.loop is asyncio.get_running_loop()
+        loops.append(asyncio.get_running_loop())
+
+    for _ in range(2):
+        asyncio.run(call())
+    assert loops[0] is not loops[1]

@@ -100,7 +100,11 @@ def _patch_hypercorn(module: ModuleType) -> None:
     load = module.load_application
 
     def load_watched(*args: Any, **kwargs: Any) -> Any:
-        return _wrapped(load(*args, **kwargs))
+        loaded = load(*args, **kwargs)
+        # What it returns is called by hypercorn's own rules; the app is inside. A WSGI app runs in threads.
+        if type(loaded).__name__ == "ASGIWrapper":
+            loaded.app = _wrapped(loaded.app)
+        return loaded
 
     module.load_application = load_watched  # type: ignore[attr-defined]
 
