@@ -423,7 +423,7 @@ def test_a_grpc_probe_connects_again_until_its_time_is_over() -> None:
     with case_servers(raw()) as (main, _):
         answer = probe_once(Grpc(main.port), 2.5, Target())
         assert answer.output.startswith("timeout: failed to connect service")
-        assert len(main.requests) == 2
+        assert len(main.requests) in (2, 3)  # the second try comes after 1 s give or take a fifth, a third may fit
 
 
 # --- Go's words ----------------------------------------------------------------------------------------
