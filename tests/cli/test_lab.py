@@ -55,6 +55,8 @@ class Lab:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -274,11 +276,18 @@ def _loaded(lab: Lab) -> bool:
     return any("GET /health" in log.read_text() for log in logs)
 
 
-def test_an_interrupt_before_the_app_answers_leaves_nothing(lab: Lab) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_before_the_app_answers_leaves_nothing(lab: Lab, sent: signal.Signals) -> None:
     process = lab.start(lab.app, "--duration", "60")
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    try:
+        deadline = time.monotonic() + 60
+        while not any("inspect_app" in line for line in lab.left_behind()) and time.monotonic() < deadline:
+            time.sleep(0.02)  # until a process of the app is there: the look at its routes
+        process.send_signal(sent)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode != 0
     assert lab.left_behind() == []
 

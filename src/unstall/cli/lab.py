@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 import time
 from pathlib import Path
@@ -110,6 +111,7 @@ def command(app: str | None, quick: bool, json_file: Path | None, html_file: Pat
             raise BadInput(f"no folder {file.parent} to write {file.name} into")
     from unstall.cli.lab_run import run_builtin, run_own
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be told to stop is to be interrupted: clean up
     began_at = time.monotonic()
     if app is None:
         given = [f"--{n.replace('_', '-')}" for n in asked if _was_given(n)]
