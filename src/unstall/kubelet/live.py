@@ -111,14 +111,14 @@ class LivePod:
         if self._container is not None:
             await self._container.stop(grace_s)
 
-    async def turned(self) -> None:
-        """Wait until something happened to the pod, or a moment has passed."""
+    async def moment(self) -> None:
+        """Let a moment pass, for whoever waits until the pod is in some state."""
         await asyncio.sleep(0.05)
 
     async def tick(self, type: ProbeType) -> float:
         """When the latest probe of this type began; waits for the first one."""
         while type not in self._ticks:
-            await self.turned()
+            await self.moment()
         return self._ticks[type]
 
     def _carry_out(self, wishes: list[Wish]) -> None:
@@ -170,7 +170,11 @@ class LivePod:
             answer = ProbeAnswer(Outcome.UNKNOWN, error=f"{type(error).__name__}: {error}")
         ended_at = self._clock()
         self._note(wish, answer, began_at, ended_at, instance)
-        self._carry_out(self._pod.probe_ended(wish.type, answer.outcome, ended_at, answer.output or answer.error or ""))
+        self._carry_out(
+            self._pod.probe_ended(
+                wish.type, answer.outcome, ended_at, answer.output or answer.error or "", str(answer.result)
+            )
+        )
 
     async def _probe(self, handler: Handler, timeout_s: float) -> ProbeAnswer:
         loop = asyncio.get_running_loop()

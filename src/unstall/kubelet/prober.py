@@ -12,6 +12,7 @@ from unstall.kubelet.probe_http import ask_http
 from unstall.kubelet.wire import Abort, Aborted, Limits, TimedOut, WireError, dial, join_host_port
 from unstall.kubelet.wishes import Outcome
 from unstall.kubelet.wording import quote
+from unstall.kubelet.words import probe_events
 from unstall.model import Exec, Grpc, Handler, HttpGet, ProbeType, TcpSocket
 
 TRIES = 3
@@ -57,14 +58,9 @@ class ProbeAnswer:
 
     def event(self, type: ProbeType) -> tuple[str, str] | None:
         """Reason and message of the pod's event, None where the kubelet records none."""
-        name = type.value.capitalize()
-        if self.error is not None:
-            return "Unhealthy", f"{name} probe errored and resulted in {self.result} state: {self.error}"
-        if self.result is Outcome.WARNING:
-            return "ProbeWarning", f"{name} probe warning: {self.output}"
-        if self.result is Outcome.FAILURE:
-            return "Unhealthy", f"{name} probe failed: {self.output}"
-        return None
+        text = self.output if self.error is None else self.error
+        told = probe_events(0.0, type, self.outcome, text, str(self.result))
+        return (told[0].reason, told[0].message) if told else None
 
 
 def probe(handler: Handler, timeout_s: float, target: Target, abort: Abort | None = None) -> ProbeAnswer:

@@ -112,12 +112,13 @@ class Fixed:
 
 def moments(random: Random, per_day: float, duration_s: float, at_least: int = 0) -> list[float]:
     """Times of a Poisson process, sorted; filled up where chance gave fewer than ``at_least``."""
-    count = max(_poisson(random, per_day * duration_s / DAY_S), at_least)
+    count = max(poisson(random, per_day * duration_s / DAY_S), at_least)
     return sorted([random.random() * duration_s for _ in range(count)])
 
 
-def _poisson(random: Random, mean: float) -> int:
-    if mean > 50:  # close enough to the normal distribution
+def poisson(random: Random, mean: float) -> int:
+    """A Poisson draw."""
+    if mean > 100:  # close enough to the normal distribution
         return max(0, round(random.gauss(mean, math.sqrt(mean))))
     limit, product, count = math.exp(-mean), random.random(), 0
     while product > limit:

@@ -98,12 +98,12 @@ class Client:
             await asyncio.gather(*(self._closed(number) for number in range(self.plan.concurrency)))
         else:
             for due_s, call in schedule(self.plan):
-                await _until(self.start_at + due_s)
+                await until(self.start_at + due_s)
                 self._spawn(call, self.start_at + due_s)
         while asked := self.tasks - self.watched:
             await asyncio.wait(asked)
         if watching:
-            await _until(self.start_at + self.plan.duration_s)
+            await until(self.start_at + self.plan.duration_s)
             watching.cancel()
             while self.tasks:
                 await asyncio.wait(self.tasks)
@@ -125,7 +125,7 @@ class Client:
         turn = 0
         while True:
             due_at = self.start_at + turn * self.plan.watch_every_s
-            await _until(due_at)
+            await until(due_at)
             self.watched.add(task := self._spawn(self.plan.watch, due_at))
             task.add_done_callback(self.watched.discard)
             turn += 1
@@ -170,7 +170,8 @@ def _words(failure: BaseException) -> str:
     return text[:200]
 
 
-async def _until(at: float) -> None:
+async def until(at: float) -> None:
+    """Sleep until a time of the monotonic clock; return at once where it is past."""
     wait_s = at - time.monotonic()
     if wait_s > 0:
         await asyncio.sleep(wait_s)

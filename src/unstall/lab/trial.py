@@ -18,7 +18,7 @@ from unstall.kubelet.prober import Target as ProbeTarget
 from unstall.kubelet.prober import probe
 from unstall.kubelet.spec import PodSpec
 from unstall.lab.evidence import read_stalls
-from unstall.lab.load import LoadPlan, plan_line
+from unstall.lab.load import LoadPlan, plan_line, until
 from unstall.lab.serve import Container, Server, is_open, last_words
 from unstall.model import HttpGet, PodTimeline, ProbeType, Request
 
@@ -93,7 +93,7 @@ class TrialRun:
             self.load_at = await self._when_to_load()
             if client is not None:
                 await self._load(client)
-            await _until(self.load_at + self.plan.lasts_s)
+            await until(self.load_at + self.plan.lasts_s)
             await self._until_back()
             self.ended_at = time.monotonic()
 
@@ -125,9 +125,9 @@ class TrialRun:
                     "give it more time with --start-limit, if it needs it. Its output ends:\n"
                     + _indent(last_words(self.server.log)),
                 )
-            await self.pod.turned()
+            await self.pod.moment()
         while not self.pod.is_ready and time.monotonic() < give_up_at:
-            await self.pod.turned()
+            await self.pod.moment()
 
     def _refuse_kill_at_start(self) -> None:
         kill = next((e for e in self.pod.event_records(self.pod.started_at) if e.reason == "Killing"), None)
@@ -146,7 +146,7 @@ class TrialRun:
             or not self.pod.is_ready
             or not await asyncio.to_thread(is_open, self.server.port)
         ):
-            await self.pod.turned()
+            await self.pod.moment()
 
     def _ask_liveness(self) -> None:
         spec = self.plan.pod.probe(ProbeType.LIVENESS)
@@ -168,7 +168,7 @@ class TrialRun:
         at = tick_at + spec.period_s - self.plan.first_tick_s - begin_s
         while at < time.monotonic() + 0.1:
             at += spec.period_s
-        await _until(at - 0.05)
+        await until(at - 0.05)
         return at
 
     async def _load(self, client: asyncio.subprocess.Process) -> None:
@@ -223,12 +223,6 @@ async def _client(plan: LoadPlan) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
         if process.stdin:
             process.stdin.close()
-
-
-async def _until(at: float) -> None:
-    wait_s = at - time.monotonic()
-    if wait_s > 0:
-        await asyncio.sleep(wait_s)
 
 
 def _indent(text: str) -> str:

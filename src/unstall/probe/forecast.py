@@ -9,7 +9,7 @@ from random import Random
 
 from unstall.kubelet import odds
 from unstall.kubelet.spec import PodSpec
-from unstall.kubelet.stalls import DAY_S, Resampled
+from unstall.kubelet.stalls import DAY_S, Resampled, poisson
 from unstall.kubelet.virtual import simulate
 from unstall.model import Measure, ProbeSpec, ProbeType
 
@@ -122,15 +122,5 @@ def interval(expected: float, seed: int = 0, draws: int = 4000) -> tuple[float, 
     scatters again (Poisson).
     """
     random = Random(seed)
-    counts = sorted(_poisson(random, random.gammavariate(expected + 0.5, 1.0)) for _ in range(draws))
+    counts = sorted(poisson(random, random.gammavariate(expected + 0.5, 1.0)) for _ in range(draws))
     return float(counts[int(draws * 0.025)]), float(counts[math.ceil(draws * 0.975) - 1])
-
-
-def _poisson(random: Random, mean: float) -> int:
-    if mean > 100:
-        return max(0, round(random.gauss(mean, math.sqrt(mean))))
-    limit, product, count = math.exp(-mean), random.random(), 0
-    while product > limit:
-        product *= random.random()
-        count += 1
-    return count

@@ -8,29 +8,6 @@ from typing import Any
 from unstall.source import facts as f
 from unstall.source.scopes import Scope
 
-_AWAITERS = frozenset(
-    [
-        "gather",
-        "wait_for",
-        "shield",
-        "create_task",
-        "ensure_future",
-        "wait",
-        "run",
-        "run_until_complete",
-        "run_coroutine_threadsafe",
-        "as_completed",
-        "start_soon",
-        "wrap_future",
-        "async_to_sync",
-        "spawn",
-        "maybe_await",
-    ]
-)
-"""Calls that await what they are given."""
-_SCALARS = (str, int, bool, type(None), float)
-_LONGEST_LITERAL = 200
-
 
 class Tables:
     """The tables of one file, and how an expression gets into them."""
