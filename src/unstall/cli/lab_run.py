@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,6 +27,7 @@ from unstall.lab.target import Target, health_route, inspect, locate, same_app_i
 from unstall.lab.trial import TrialRun
 from unstall.model import Exec, Experiment, Grpc, HttpGet, LabReport, ProbeSpec, ProbeType, TcpSocket, Trial
 
+T = TypeVar("T")
 Work = Callable[[experiment.Session], Awaitable[None]]
 DEFAULT_RATE = 10.0
 DEFAULT_PAIRS = 3
@@ -80,18 +81,30 @@ def drive(work: Work, screen: Console, names: dict[str, str], expected_s: float)
     with progress(screen, names, expected_s) as said, experiment.session(said) as session:
         interrupted = False
         try:
-            asyncio.run(_until_told(work(session)))
-        except (KeyboardInterrupt, asyncio.CancelledError):
+            _run_until_told(work(session))
+        except KeyboardInterrupt:
             interrupted = True
         return session.seen(), interrupted
 
 
-async def _until_told(work: Awaitable[None]) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    await work
+def _run_until_told(work: Awaitable[T]) -> T:
+    """Run the work; on Ctrl-C or SIGTERM cancel it, let it clean up, then raise ``KeyboardInterrupt``.
+
+    An exception that a signal's handler raises can fall between the fork of a child and the moment its parent knows
+    it, and the child is lost; a cancellation arrives only where the work waits.
+    """
+
+    async def until_told() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(until_told())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 @contextlib.contextmanager
@@ -168,7 +181,7 @@ def ask(app: str, stack: contextlib.ExitStack, **asked: Any) -> tuple[own.Questi
     async def look() -> list[tuple[str, Target]]:
         return [(name, await inspect(target, (), factory)) for name, target in named]
 
-    arms = asyncio.run(look())
+    arms = _run_until_told(look())
     pod, where = _pod(arms[0][1], **asked)
     own.require_allowed(pod, asked["allow_exec"], asked["allow_remote"])
     question = own.Question(
