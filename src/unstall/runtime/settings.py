@@ -8,6 +8,10 @@ import signal
 from typing import NamedTuple
 
 THRESHOLD_S = 0.1
+DEFAULT_HEALTH_PORT = 8099
+"""Where manifests made by us send the probes; the observer listens there only where it is told to."""
+LIVEZ, READYZ, STARTUPZ = "/livez", "/readyz", "/startupz"
+"""The paths of the observer's port that the three probes ask."""
 
 
 class Settings(NamedTuple):
