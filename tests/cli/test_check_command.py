@@ -19,8 +19,9 @@ def invoke(*arguments: object) -> Result:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Path:
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "app.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

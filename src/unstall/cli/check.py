@@ -15,6 +15,7 @@ from unstall.errors import BadInput
 from unstall.source.baseline import read_baseline, shrunk, write_baseline
 from unstall.source.check import CheckReport, Options, check
 from unstall.source.settings import find_settings
+from unstall.source.since import Since
 
 DEFAULT_BASELINE = ".unstall-baseline.json"
 
@@ -45,6 +46,7 @@ DEFAULT_BASELINE = ".unstall-baseline.json"
 @click.option("--tests/--no-tests", default=None, help="Also check test files.")
 @click.option("--baseline", type=click.Path(path_type=Path), help=f"Accepted findings. [default: {DEFAULT_BASELINE}]")
 @click.option("--write-baseline", is_flag=True, help="Accept today's findings; a baseline that exists only shrinks.")
+@click.option("--diff-base", metavar="REV", help="Only what the work since this git revision brings in.")
 @click.option("--all-chains", is_flag=True, help="Print every chain of a finding.")
 @click.option("--show-unknown", is_flag=True, help="List the calls that could not be followed.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write .unstall_cache.")
@@ -55,9 +57,12 @@ def command(path: Path, output_format: str, **flags: Any) -> None:
     """
     if not path.exists():
         raise BadInput(f"there is no {path}")
+    if flags["diff_base"] and flags["write_baseline"]:
+        raise BadInput("--diff-base and --write-baseline exclude each other", "leave one out")
     options, settings, base = _options(path, flags)
     started = time.perf_counter()
-    report = check(path, options)
+    since = Since(path, options, flags["diff_base"]) if flags["diff_base"] else None
+    report = since.report() if since else check(path, options)
     elapsed_s = time.perf_counter() - started
     baseline_path = flags["baseline"] or base / settings.get("baseline", DEFAULT_BASELINE)
     known = read_baseline(baseline_path)
@@ -71,7 +76,11 @@ def command(path: Path, output_format: str, **flags: Any) -> None:
     if known is not None:
         new, old, fixed = known.split(report.findings)
         report, accepted, gone = replace(report, findings=new), len(old), len(fixed)
+    if since:
+        gone = 0  # of the findings that were there before, nothing is known here
     _show(report, path, output_format, elapsed_s, accepted, gone, flags)
+    if since and output_format == "text":
+        click.echo(since.said)
     sys.exit(1 if any(f.severity != "note" for f in report.findings) else 0)
 
 
@@ -116,14 +125,23 @@ def _show(
     if output_format == "text":
         _show_text(report, path, elapsed_s, accepted, gone, flags)
         return
+    prefix = _prefix(path).replace(os.sep, "/")
     machine = {
-        "json": formats.to_json,
-        "sarif": lambda found: formats.to_sarif(found, _page),
-        "github": formats.to_github,
-        "concise": formats.to_concise,
+        "json": lambda: formats.to_json(report),
+        "sarif": lambda: formats.to_sarif(report, prefix, _page),
+        "github": lambda: formats.to_github(report, prefix),
+        "concise": lambda: formats.to_concise(report, prefix),
     }
-    text = machine[output_format](report)
+    text = machine[output_format]()
     click.echo(text, nl=bool(text) and not text.endswith("\n"))
+
+
+def _prefix(path: Path) -> str:
+    """What stands before the paths of a report, so that a terminal, an editor or GitHub finds them from here."""
+    root = path if path.is_dir() else path.parent
+    if root.is_absolute() and root.is_relative_to(Path.cwd()):
+        root = root.relative_to(Path.cwd())
+    return "" if str(root) == "." else str(root).rstrip(os.sep) + os.sep
 
 
 def _page(code: str) -> str:
@@ -138,10 +156,9 @@ def _show_text(
     from unstall.cli import text
     from unstall.cli.screen import console as terminal
 
-    root = path if path.is_dir() else path.parent
-    prefix = "" if str(root) == "." else str(root).rstrip(os.sep) + os.sep
+    prefix = _prefix(path)
     console = terminal()
-    sources = text.Sources(root)
+    sources = text.Sources(path if path.is_dir() else path.parent)
     for finding in report.findings:
         for line in text.frame(finding, sources, prefix, flags["all_chains"]):
             console.print(line)

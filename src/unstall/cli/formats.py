@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from unstall import __version__
 from unstall.model import CallChain, Finding, Site
@@ -97,20 +99,22 @@ def message(finding: Finding) -> str:
     return f"{title(finding.rule)}: {finding.primitive.name}, reached from {chain.entrance.label}{also}"
 
 
-def to_concise(report: CheckReport) -> str:
-    """One line a finding: ``path:line:column: UNS102 message``."""
+def to_concise(report: CheckReport, prefix: str = "") -> str:
+    """One line a finding: ``path:line:column: UNS102 message``; ``prefix`` is how the checked folder is reached."""
     return "".join(
-        f"{f.site.path}:{f.site.line}:{f.site.column}: {f.rule} {f.severity}: {message(f)}\n" for f in report.findings
+        f"{prefix}{f.site.path}:{f.site.line}:{f.site.column}: {f.rule} {f.severity}: {message(f)}\n"
+        for f in report.findings
     )
 
 
-def to_github(report: CheckReport) -> str:
-    """Workflow commands, which GitHub shows as annotations."""
+def to_github(report: CheckReport, prefix: str = "") -> str:
+    """Workflow commands, which GitHub shows as annotations where paths start at the repository's top."""
     lines = []
     for finding in report.findings:
         level = {"error": "error", "warning": "warning"}.get(finding.severity, "notice")
         site = finding.site
-        where = f"file={_property(site.path)},line={site.line},col={site.column},title={_property('unstall ' + finding.rule)}"
+        file, title_ = _property(prefix + site.path), _property(f"unstall {finding.rule}")
+        where = f"file={file},line={site.line},col={site.column},title={title_}"
         chain = " -> ".join([finding.chains[0].entrance.label, *(step.callee for step in finding.chains[0].steps)])
         lines.append(f"::{level} {where}::{_data(message(finding) + chr(10) + chain)}\n")
     return "".join(lines)
@@ -124,7 +128,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def to_sarif(report: CheckReport, help_of: Any = None) -> str:
+def to_sarif(report: CheckReport, prefix: str = "", help_of: Callable[[str], str] | None = None) -> str:
     """SARIF 2.1.0: every chain as a code flow, a fingerprint that survives edits elsewhere."""
     used = sorted({finding.rule for finding in report.findings})
     document = {
@@ -136,15 +140,14 @@ def to_sarif(report: CheckReport, help_of: Any = None) -> str:
                     "driver": {"name": "unstall", "version": __version__, "rules": [_rule(r, help_of) for r in used]}
                 },
                 "columnKind": "unicodeCodePoints",
-                "originalUriBaseIds": {"ROOT": {"description": {"text": "the folder that was checked"}}},
-                "results": [_result(finding, used) for finding in report.findings],
+                "results": [_result(finding, used, prefix) for finding in report.findings],
             }
         ],
     }
     return json.dumps(document, indent=1)
 
 
-def _rule(rule: str, help_of: Any) -> dict[str, Any]:
+def _rule(rule: str, help_of: Callable[[str], str] | None) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "id": rule,
         "name": RULES.get(rule, ("blocking-call", ""))[0],
@@ -156,32 +159,34 @@ def _rule(rule: str, help_of: Any) -> dict[str, Any]:
     return plain
 
 
-def _result(finding: Finding, used: list[str]) -> dict[str, Any]:
+def _result(finding: Finding, used: list[str], prefix: str) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": used.index(finding.rule),
         "level": _LEVELS[finding.severity],
         "message": {"text": message(finding)},
-        "locations": [{"physicalLocation": _location(finding.site)}],
+        "locations": [{"physicalLocation": _location(finding.site, prefix)}],
         "partialFingerprints": {"unstallKey/v1": hashlib.sha256(finding.key.encode()).hexdigest()},
-        "codeFlows": [_flow(chain) for chain in finding.chains],
+        "codeFlows": [_flow(chain, prefix) for chain in finding.chains],
     }
 
 
-def _location(site: Site) -> dict[str, Any]:
+def _location(site: Site, prefix: str) -> dict[str, Any]:
+    path = quote(prefix + site.path)
+    file = {"uri": f"file://{path}"} if path.startswith("/") else {"uri": path, "uriBaseId": "%SRCROOT%"}
     return {
-        "artifactLocation": {"uri": site.path, "uriBaseId": "ROOT"},
+        "artifactLocation": file,
         "region": {"startLine": site.line, "startColumn": site.column},
     }
 
 
-def _flow(chain: CallChain) -> dict[str, Any]:
+def _flow(chain: CallChain, prefix: str) -> dict[str, Any]:
     places = [(chain.entrance.site, chain.entrance.label), *((s.site, s.callee) for s in chain.steps)]
     return {
         "threadFlows": [
             {
                 "locations": [
-                    {"location": {"physicalLocation": _location(site), "message": {"text": text}}}
+                    {"location": {"physicalLocation": _location(site, prefix), "message": {"text": text}}}
                     for site, text in places
                 ]
             }

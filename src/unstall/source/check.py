@@ -25,12 +25,19 @@ from unstall.source.walk import FunctionKey, Graph, Hop, Place, Reached
 SEVERITIES = {"U": "error", "L": "warning", "S": "note"}
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 _MOST_CHAINS = 200
+"""Of one finding; with every route, ten times as many."""
 _DEEPEST_AWAITS = 6
+
+Ups = dict[FunctionKey, list[tuple[Entrance, tuple[Hop, ...]]]]
+"""How routes await their way to a coroutine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is asked of a check. ``entrances`` is all or routes; ``notes`` adds the calls that are short by design."""
+    """What is asked of a check. ``entrances`` is all or routes; ``notes`` adds the calls that are short by design.
+
+    ``every_route`` gives a chain for each route that awaits its way to a coroutine, not for the nearest one only.
+    """
 
     exclude: tuple[str, ...] = ()
     select: tuple[str, ...] = ()
@@ -43,6 +50,7 @@ class Options:
     tests: bool = False
     cache: bool = True
     jobs: int | None = None
+    every_route: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +203,7 @@ def _findings(
         if known is None or _better(reached, known):
             by_place[place][start] = reached
     awaited_by = graph.awaiters()
-    ups: dict[FunctionKey, tuple[Entrance, tuple[Hop, ...]]] = {}
+    ups: Ups = {}
     findings = []
     seen_keys: dict[str, int] = defaultdict(int)
     for place in sorted(by_place, key=lambda p: (resolver.project.paths[p[0]], p[1], p[2])):
@@ -222,7 +230,7 @@ def _finding(
     many: list[Reached],
     entrances: Entrances,
     awaited_by: dict[FunctionKey, list[tuple[FunctionKey, Hop]]],
-    ups: dict[FunctionKey, tuple[Entrance, tuple[Hop, ...]]],
+    ups: Ups,
     options: Options,
     seen_keys: dict[str, int],
 ) -> Finding | None:
@@ -240,18 +248,25 @@ def _finding(
     for reached in many:
         start = reached.entrance.file, reached.entrance.function
         if start not in ups:
-            ups[start] = _entered_by(start, entrances, awaited_by, not reached.entrance.func.flags & ASYNC)
-        entrance, above = ups[start]
-        if options.entrances == "routes" and entrance.kind not in ROUTED:
-            continue
-        steps = tuple(_step(resolver, hop) for hop in (*above, *reached.hops))
-        chains.append(CallChain(entrance, steps, _row(reached).primitive()))
+            on_loop = not reached.entrance.func.flags & ASYNC
+            ups[start] = _entered_by(start, entrances, awaited_by, on_loop, options.every_route)
+        for entrance, above in ups[start]:
+            if options.entrances == "routes" and entrance.kind not in ROUTED:
+                continue
+            steps = tuple(_step(resolver, hop) for hop in (*above, *reached.hops))
+            chains.append(CallChain(entrance, steps, _row(reached).primitive()))
     if not chains:
         return None
     chains.sort(key=lambda c: (c.entrance.kind not in ROUTED, len(c.steps), c.entrance.label, c.steps[0].site.line))
     site = Site(path, last.edge.line, last.edge.column, last.caller.func.qualname)
     return Finding(
-        row.rule, SEVERITIES[row.duration], site, primitive, tuple(chains[:_MOST_CHAINS]), key, row.remedy or None
+        row.rule,
+        SEVERITIES[row.duration],
+        site,
+        primitive,
+        tuple(chains[: _MOST_CHAINS * (10 if options.every_route else 1)]),
+        key,
+        row.remedy or None,
     )
 
 
@@ -266,11 +281,13 @@ def _entered_by(
     entrances: Entrances,
     awaited_by: dict[FunctionKey, list[tuple[FunctionKey, Hop]]],
     on_loop: bool,
-) -> tuple[Entrance, tuple[Hop, ...]]:
-    """The nearest route that awaits its way to a coroutine, with the awaits; the coroutine itself where there is none."""
+    every: bool,
+) -> list[tuple[Entrance, tuple[Hop, ...]]]:
+    """The nearest route that awaits its way to a coroutine, or every one, with the awaits; else the coroutine itself."""
     own = entrances.name(start, on_loop)
     if own.kind in ROUTED:
-        return own, ()
+        return [(own, ())]
+    found = []
     seen = {start}
     queue: deque[tuple[FunctionKey, tuple[Hop, ...]]] = deque([(start, ())])
     while queue:
@@ -283,9 +300,12 @@ def _entered_by(
             seen.add(caller)
             entrance = entrances.name(caller)
             if entrance.kind in ROUTED:
-                return entrance, (hop, *above)
-            queue.append((caller, (hop, *above)))
-    return own, ()
+                found.append((entrance, (hop, *above)))
+                if not every:
+                    return found
+            else:
+                queue.append((caller, (hop, *above)))
+    return found or [(own, ())]
 
 
 def _step(resolver: Resolver, hop: Hop) -> Step:
