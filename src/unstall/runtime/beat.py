@@ -15,6 +15,7 @@ import gc
 import signal
 import threading
 import time
+from collections import deque
 from typing import Any
 
 from unstall.runtime.mapping import (
@@ -46,6 +47,8 @@ class Heart:
         self.threshold_s = threshold_s
         self.thread = threading.get_ident()
         self.started_at = self.sign_at = time.monotonic()
+        self.lags: deque[float] | None = None
+        """How late each beat was, for a sink that asks for it."""
         self._gc_started = 0.0
         self._handle: asyncio.TimerHandle | None = None
         self._closing: Any = None
@@ -94,6 +97,10 @@ class Heart:
         cells = self.cells
         if now - self.sign_at >= self.threshold_s:
             self._close(self.sign_at, cells[BEAT], now)
+        late_s = now - cells[BEAT] - PERIOD_S
+        self.shared.add_lag(late_s)
+        if self.lags is not None:
+            self.lags.append(late_s)
         cells[CPU] = time.thread_time()
         cells[SIGN] = self.sign_at = now
         cells[BEAT] = now

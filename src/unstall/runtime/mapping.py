@@ -18,10 +18,19 @@ SIGN, BEAT, CPU, STATE, READY, THREAD, PID, TICKS, SIGNAL, GC, GAPS, TOLD = rang
 WATCHING, WATCHED_AT = 16, 17
 # Sequence and length of each blob.
 EVIDENCE_CELL, VERDICT_CELL, TABLE_CELL = 24, 27, 30
+REPORT_CELL, HOLDERS_CELL = 33, 36
+# Written by the app: its thread pool, what its server says of itself, how late the heartbeat was.
+POOL_USED, POOL_TOTAL, POOL_WAITING, POOL_FULL_SINCE, POOL_FULLS = range(39, 44)
+SERVING, LEAVING = 44, 45
+LAG_SUM, LAG = 46, 47
+LAG_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper ends of the lateness buckets, one cell each from `LAG` on, with one more for what is later still."""
 CELLS = 64
 
 # Values of the STATE cell.
 IDLE, STARTING, RUNNING, STOPPED = 0.0, 1.0, 2.0, 3.0
+# Values of the SERVING cell: not known, not yet, accepting connections.
+UNKNOWN, NOT_YET, ACCEPTING = 0.0, 1.0, 2.0
 
 RING = 32
 SLOTS, SLOT_BYTES = 256, 160
@@ -31,7 +40,10 @@ _BLOB_BYTES, _TABLE_BYTES = 65_536, 1_048_576
 _EVIDENCE_AT = _SLOTS_AT + SLOTS * SLOT_BYTES
 _VERDICT_AT = _EVIDENCE_AT + _BLOB_BYTES
 _TABLE_AT = _VERDICT_AT + _BLOB_BYTES
-SIZE = _TABLE_AT + _TABLE_BYTES
+_REPORT_AT = _TABLE_AT + _TABLE_BYTES
+_REPORT_BYTES, _HOLDERS_BYTES = 524_288, 16_384
+_HOLDERS_AT = _REPORT_AT + _REPORT_BYTES
+SIZE = _HOLDERS_AT + _HOLDERS_BYTES
 _fill = struct.Struct(f"{SLOT_BYTES - 1}sx").pack_into
 """Writes a slot whole, cut or filled up with zeros; half the cost of a slice."""
 
@@ -50,7 +62,8 @@ class Blob:
         if len(data) > self._limit:
             return False
         cells, cell = self._cells, self._cell
-        cells[cell] += 1.0  # odd: being written
+        # Odd: being written. Whoever wrote before may have been killed in the middle, at an odd number.
+        cells[cell] = cells[cell] // 2 * 2 + 1.0
         self._bytes[self._at : self._at + len(data)] = data
         cells[cell + 1] = float(len(data))
         cells[cell + 2] = float(binascii.crc32(data))
@@ -79,6 +92,8 @@ class Shared:
         self.evidence = Blob(self, EVIDENCE_CELL, _EVIDENCE_AT, _BLOB_BYTES)
         self.verdict = Blob(self, VERDICT_CELL, _VERDICT_AT, _BLOB_BYTES)
         self.table = Blob(self, TABLE_CELL, _TABLE_AT, _TABLE_BYTES)
+        self.report = Blob(self, REPORT_CELL, _REPORT_AT, _REPORT_BYTES)
+        self.holders = Blob(self, HOLDERS_CELL, _HOLDERS_AT, _HOLDERS_BYTES)
         self._free = list(range(_SLOTS_AT, _EVIDENCE_AT, SLOT_BYTES))[::-1]
 
     def add_gap(self, start: float, end: float, late_s: float) -> None:
@@ -87,6 +102,19 @@ class Shared:
         at = count % RING * 3
         self._ring[at], self._ring[at + 1], self._ring[at + 2] = start, end, late_s
         self.cells[GAPS] = count + 1.0
+
+    def add_lag(self, late_s: float) -> None:
+        """Count how late a heartbeat was."""
+        cells = self.cells
+        if late_s < 0.005:
+            cells[LAG] += 1.0
+            cells[LAG_SUM] += late_s if late_s > 0.0 else 0.0
+            return
+        bucket = 1
+        while bucket < len(LAG_BOUNDS_S) and late_s > LAG_BOUNDS_S[bucket]:
+            bucket += 1
+        cells[LAG + bucket] += 1.0
+        cells[LAG_SUM] += late_s
 
     def gaps_since(self, count: int) -> tuple[int, list[tuple[float, float, float]]]:
         """How many stalls were over so far, and those after the first ``count`` as start, end, lateness."""
