@@ -15,6 +15,7 @@ from unstall.errors import BadInput
 from unstall.source.store import CACHE_DIR
 
 _GITLINK, _SYMLINK = "160000", "120000"
+_OF_HOOKS = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
 _DEPTH = 4
 """Names of folders above the root that stay the same: a check looks at them to know in which package it is."""
 
@@ -93,8 +94,9 @@ def _python_files(root: Path, commit: str) -> dict[str, str]:
 
 def _write(root: Path, base: Path, blobs: dict[str, str]) -> None:
     process = subprocess.Popen(
-        ["git", "-C", str(root), "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+        ["git", "-C", str(root), "cat-file", "--batch"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_outside_of_hooks(),
+    )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     with process:
         for path, name in blobs.items():
@@ -130,16 +132,17 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _answer(root: Path, *arguments: str, given: str | None = None) -> str | None:
-    """What git prints; None where it says no.
-
-    A hook runs with variables that point git at its own index: they are taken away, the folder says which repository.
-    """
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    """What git prints; None where it says no."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
-            input=given, capture_output=True, env=outside, encoding="utf-8", errors="surrogateescape",
+            input=given, capture_output=True, env=_outside_of_hooks(), encoding="utf-8", errors="surrogateescape",
         )  # fmt: skip
     except OSError:
         raise BadInput("git is not on the PATH", "--diff-base asks it for the earlier revision") from None
     return done.stdout.strip("\n") if done.returncode == 0 else None
+
+
+def _outside_of_hooks() -> dict[str, str]:
+    """The environment without what points git at a hook's own index: the folder says which repository."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
