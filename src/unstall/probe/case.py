@@ -64,6 +64,14 @@ class Case:
         found = [event for event in self.events if event.reason == reason and text in event.message]
         return found[-1] if found else None
 
+    def inside(self, reason: str, text: str = "") -> Event | None:
+        """The newest event of one reason that was seen while the ended instance lived."""
+        if self.end is None:
+            return None
+        begin, finish = self.end.started_at or 0.0, self.end.finished_at or 0.0
+        found = [e for e in self.events if e.reason == reason and text in e.message]
+        return next((e for e in reversed(found) if e.first_at <= finish + 2 and e.last_at >= begin - 1), None)
+
     @property
     def life_s(self) -> float | None:
         """How long the ended instance lived."""
@@ -197,7 +205,8 @@ def _with_kill(case: Case, normal_events: int) -> Case:
     if end is None:
         if kill is None:
             return case
-        return replace(case, kill=kill, killer=probe_that_killed(kill), exact=True, killing=not case.pod.gone)
+        over = case.pod.gone or (running is not None and kill.last_at < running)
+        return replace(case, kill=kill, killer=probe_that_killed(kill), exact=True, killing=not over)
     begin, finish = end.started_at or 0.0, end.finished_at or 0.0
     inside = [event for event in kills if event.first_at <= finish + 2 and event.last_at >= begin - 1]
     if inside:

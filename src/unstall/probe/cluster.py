@@ -77,6 +77,8 @@ class Pod:
     ready_since: float | None = None
     containers: tuple[Container, ...] = ()
     gone: bool = False
+    disruption: str = ""
+    """Who is removing it, where the API server, the scheduler or the kubelet said so: reason and message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,9 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 def _items(answer: Json) -> list[Json]:
+    """What a list holds; one object by itself, as ``kubectl get pod NAME`` prints it, is a list of one."""
+    if "items" not in answer and isinstance(answer.get("metadata"), dict) and "kind" in answer:
+        return [answer]
     return [item for item in _list(answer, "items") if isinstance(item, dict)]
 
 
@@ -207,8 +212,10 @@ def _number(of: Json, key: str, default: int) -> int:
 
 def _pod(item: Json) -> Pod:
     meta, spec, status = _map(item, "metadata"), _map(item, "spec"), _map(item, "status")
-    owner: Json = next((o for o in _list(meta, "ownerReferences") if o.get("controller")), {})
-    ready: Json = next((c for c in _list(status, "conditions") if c.get("type") == "Ready"), {})
+    owners = [o for o in _list(meta, "ownerReferences") if isinstance(o, dict)]
+    owner: Json = next((o for o in owners if o.get("controller")), {})
+    conditions = {c.get("type"): c for c in _list(status, "conditions") if isinstance(c, dict)}
+    ready = conditions.get("Ready", {})
     namespace, name = str(meta.get("namespace", "default")), str(meta.get("name", ""))
     kind, owner_name = str(owner.get("kind", "")), str(owner.get("name", ""))
     return Pod(
@@ -228,7 +235,14 @@ def _pod(item: Json) -> Pod:
         ready.get("status") == "True",
         moment_of(ready.get("lastTransitionTime")),
         tuple(_containers(spec, status)),
+        disruption=_disruption(conditions.get("DisruptionTarget", {})),
     )
+
+
+def _disruption(condition: Json) -> str:
+    if condition.get("status") != "True":
+        return ""
+    return ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
 
 
 def _workload(kind: str, owner: str, pod: str, template_hash: str) -> str:
@@ -247,11 +261,17 @@ def _containers(spec: Json, status: Json) -> Iterable[Container]:
         for described in _list(spec, key):
             if isinstance(described, dict):
                 sidecar = kind == "init" and described.get("restartPolicy") == "Always"
-                yield _container(described, by_name.get(described.get("name"), {}), "sidecar" if sidecar else kind)
+                ends = kind == "init" and not sidecar or spec.get("restartPolicy") in ("OnFailure", "Never")
+                one_kind = "sidecar" if sidecar else kind
+                yield _container(described, by_name.get(described.get("name"), {}), one_kind, ends)
 
 
-def _container(spec: Json, status: Json, kind: str) -> Container:
+def _container(spec: Json, status: Json, kind: str, ends: bool) -> Container:
+    """One container; ``ends`` is true where it is done once it ended well, so that the end before is in question."""
     state, last = _map(status, "state"), _map(_map(status, "lastState"), "terminated")
+    now = _map(state, "terminated")
+    if ends and last and now.get("exitCode") == 0:
+        now = last
     waiting = _map(state, "waiting")
     limits = _map(_map(spec, "resources"), "limits")
     return Container(
@@ -263,7 +283,7 @@ def _container(spec: Json, status: Json, kind: str) -> Container:
         moment_of(_map(state, "running").get("startedAt")),
         str(waiting.get("reason", "")),
         str(waiting.get("message", "")),
-        _ended(_map(state, "terminated") or last),
+        _ended(now or last),
         tuple(_probes(spec)),
         tuple((str(p.get("name", "")), _number(p, "containerPort", 0)) for p in _list(spec, "ports")),
         tuple(str(word) for word in [*_list(spec, "command"), *_list(spec, "args")]),
@@ -325,6 +345,7 @@ def _handler(probe: Json) -> Handler | None:
 
 
 _FIELD = re.compile(r"spec\.\w+\{(.+)\}")
+_COMBINED = "(combined from similar events): "
 
 
 def _event(item: Json) -> Event:
@@ -332,8 +353,10 @@ def _event(item: Json) -> Event:
     meta = _map(item, "metadata")
     born = moment_of(meta.get("creationTimestamp"))
     once = moment_of(item.get("eventTime"))
-    first = moment_of(item.get("firstTimestamp")) or once or born or 0.0
-    last = moment_of(item.get("lastTimestamp")) or moment_of(series.get("lastObservedTime")) or once or born
+    # events.k8s.io calls the old fields deprecated, and keeps them.
+    first = moment_of(item.get("firstTimestamp") or item.get("deprecatedFirstTimestamp")) or once or born or 0.0
+    observed = item.get("lastTimestamp") or series.get("lastObservedTime") or item.get("deprecatedLastTimestamp")
+    last = moment_of(observed) or once or born
     field_path = _FIELD.match(str(about.get("fieldPath") or ""))
     return Event(
         str(about.get("kind", "")),
@@ -342,9 +365,9 @@ def _event(item: Json) -> Event:
         str(about.get("uid", "")),
         field_path[1] if field_path else "",
         str(item.get("reason", "")),
-        str(item.get("message") or item.get("note") or ""),
+        str(item.get("message") or item.get("note") or "").removeprefix(_COMBINED),
         str(item.get("type", "Normal")),
-        max(_number(item, "count", 0), _number(series, "count", 0), 1),
+        max(_number(item, "count", 0), _number(item, "deprecatedCount", 0), _number(series, "count", 0), 1),
         first,
         last if last is not None else first,
     )

@@ -40,12 +40,14 @@ class Diagnosis:
 
 
 RULES = (
+    quiet.ended_whole,
     quiet.image,
     quiet.config,
     endings.out_of_memory,
     endings.stalled,
     endings.node,
     endings.failed_probe,
+    endings.told_to_stop,
     endings.job,
     endings.crash,
     endings.terminated,
@@ -56,6 +58,7 @@ RULES = (
     quiet.missed,
     quiet.starting,
     quiet.kubelet,
+    quiet.forgotten,
     quiet.healthy,
 )
 
@@ -86,6 +89,9 @@ def _beside(case: Case, snapshot: Snapshot, opinion: Opinion) -> Opinion:
     notes = []
     if case.other_kills and case.kill is None:
         notes.append(f"{case.other_kills} earlier ends were kills by a probe")
+        earlier = endings.earlier_kill(case)
+        also += [earlier] if earlier else []
+    if case.kill is not None and opinion.cause == "deleted":
         earlier = endings.earlier_kill(case)
         also += [earlier] if earlier else []
     if case.pod.deleted_at is not None and opinion.cause != "deleted":

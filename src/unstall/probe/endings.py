@@ -5,23 +5,37 @@ Every rule takes a case and the whole snapshot, and returns None where it does n
 
 from __future__ import annotations
 
-from unstall.model import ProbeType
+from unstall.model import Exec, ProbeType
 from unstall.probe import silence
 from unstall.probe.case import Case, dominant, path_of, port_of
-from unstall.probe.cluster import Snapshot
-from unstall.probe.evidence import Answer, Log, Miss, judge_status, miss
+from unstall.probe.cluster import Event, Snapshot
+from unstall.probe.evidence import Answer, Log, Miss, judge_status, miss, probe_that_killed
 from unstall.probe.opinion import CERTAIN, LIKELY, Opinion, unknown
-from unstall.probe.words import asked, ended, killed, missed
+from unstall.probe.words import asked, clock, ended, killed, missed
 
 UNABLE_TO_RUN = ("StartError", "ContainerCannotRun", "RunContainerError")
+MEMORY = ("OOMKilling", "SystemOOM")
 
 
 def out_of_memory(case: Case, snapshot: Snapshot) -> Opinion | None:
-    """The runtime itself says that the kernel killed it for memory."""
-    if case.end is None or case.killing or case.end.reason != "OOMKilled":
+    """The runtime itself says that the kernel killed it for memory, or the node says so of that moment."""
+    end = case.end
+    if end is None or case.killing:
         return None
     size = f", memory limit {case.container.memory_limit}" if case.container.memory_limit else ""
-    return Opinion("oom", CERTAIN, (ended(case) + size,))
+    if end.reason == "OOMKilled":
+        return Opinion("oom", CERTAIN, (ended(case) + size,))
+    told = _node_out_of_memory(case, snapshot)
+    if end.exit_code != 137 or case.killer is not None or told is None:
+        return None
+    return Opinion("oom", LIKELY, (ended(case) + size, f'event {told.reason} of node {told.name}: "{told.message}"'))
+
+
+def _node_out_of_memory(case: Case, snapshot: Snapshot) -> Event | None:
+    """What the node said of memory in the second in which the instance ended."""
+    finish = case.end.finished_at if case.end else None
+    said = [e for e in snapshot.events if e.kind == "Node" and e.name == case.pod.node and e.reason in MEMORY]
+    return next((e for e in said if finish is not None and abs(e.last_at - finish) <= 3), None)
 
 
 def stalled(case: Case, snapshot: Snapshot) -> Opinion | None:
@@ -35,8 +49,10 @@ def stalled(case: Case, snapshot: Snapshot) -> Opinion | None:
 def node(case: Case, snapshot: Snapshot) -> Opinion | None:
     """The node or the runtime went down under it."""
     end = case.end
-    if case.pod.reason in ("NodeLost", "Shutdown", "NodeShutdown", "Terminated") and case.pod.phase == "Failed":
+    if case.pod.reason in ("Shutdown", "NodeShutdown", "Terminated") and case.pod.phase == "Failed":
         return Opinion("node-restart", CERTAIN, (f"pod {case.pod.reason}: {case.pod.message}".rstrip(": "),))
+    if case.pod.reason == "NodeLost":
+        return Opinion("node-restart", LIKELY, (f"pod NodeLost: {case.pod.message}".rstrip(": "),))
     if end is None or case.killing:
         return None
     lost = end.reason in ("Unknown", "ContainerStatusUnknown")
@@ -93,7 +109,10 @@ def _by_answer(case: Case, main: Miss | None) -> Opinion:
                 return Opinion("slow-start", LIKELY, ("it had not finished starting",))
             return silence.judge(case)
         case _:
-            return unknown((*silence.candidates(case), "crash"), f"the probe's answer was: {main.text[:120]}")
+            said = f"the probe's answer was: {main.text[:120]}" if main.text else "the probe failed without a word"
+            if isinstance(getattr(case.probe(killer), "handler", None), Exec):
+                return unknown(("health-says-no", "probe-misconfigured", *silence.candidates(case)), said)
+            return unknown((*silence.candidates(case), "crash"), said)
 
 
 def _correct(case: Case, main: Miss) -> str:
@@ -134,6 +153,22 @@ def _listens_elsewhere(case: Case, killer: ProbeType) -> Opinion | None:
     return None
 
 
+def told_to_stop(case: Case, snapshot: Snapshot) -> Opinion | None:
+    """The kubelet ended it for a reason that is neither a probe nor the end of its pod."""
+    if case.end is None or case.killing or case.killer is not None:
+        return None
+    hook = case.inside("FailedPostStartHook")
+    if hook is not None and case.end.reason not in UNABLE_TO_RUN:
+        correct = "correct lifecycle.postStart: the kubelet kills a container whose hook fails"
+        text = f'event FailedPostStartHook: "{hook.message[:300]}"'
+        return Opinion("config-error", LIKELY, (ended(case), text), next=correct)
+    kill = case.inside("Killing")
+    if kill is None or "Stopping container" in kill.message or probe_that_killed(kill):
+        return None
+    text = f'event Killing: "{kill.message}" at {clock(kill.last_at)}: not by a probe'
+    return Opinion("sigterm-not-by-probe", LIKELY, (ended(case), text))
+
+
 def job(case: Case, snapshot: Snapshot) -> Opinion | None:
     """A job's program ended with an error, or its job gave up on it."""
     kind, name = case.pod.owner
@@ -143,7 +178,8 @@ def job(case: Case, snapshot: Snapshot) -> Opinion | None:
     given_up = next((e for e in events if e.reason in ("BackoffLimitExceeded", "DeadlineExceeded")), None)
     said = f'event {given_up.reason} of job {name}: "{given_up.message}"' if given_up else ""
     failed = case.end is not None and case.end.exit_code != 0
-    if not failed and not (case.pod.gone and given_up):
+    stopped = case.pod.gone or case.pod.deleted_at is not None
+    if not failed and not (stopped and given_up):
         return None
     return Opinion("job-failed", CERTAIN, next=f"read its last lines: kubectl logs job/{name}").because(
         ended(case), said, _error(case)
@@ -172,7 +208,10 @@ def crash(case: Case, snapshot: Snapshot) -> Opinion | None:
     failed = "log: Application startup failed" if case.log and case.log.failed_start else ""
     signal = f"signal {end.exit_code - 128}" if 128 < end.exit_code < 160 else ""
     no_kill = "no kill by a probe is recorded" if case.would_show else ""
-    return Opinion("crash", CERTAIN).because(ended(case), signal, failed, _error(case), no_kill)
+    # Some programs leave a SIGTERM with a status of their own.
+    quit_well = case.log is not None and case.log.shutting_down and not case.log.error and not case.would_show
+    sure = LIKELY if quit_well else CERTAIN
+    return Opinion("crash", sure).because(ended(case), signal, failed, _error(case), no_kill)
 
 
 def terminated(case: Case, snapshot: Snapshot) -> Opinion | None:
@@ -223,24 +262,26 @@ def sigkilled(case: Case, snapshot: Snapshot) -> Opinion | None:
     if opinion is None and log is not None and log.server and case.container.probes:
         answers, expected = _answered(case)
         if not log.started:
-            opinion = Opinion("slow-start", LIKELY, ('log: no "Application startup complete"',))
+            opinion = _out_of_patience(case)
         elif log.shutting_down or answers < expected:
             short = f"log: {answers} probe answers where a free loop gives at least {expected}"
             opinion = silence.judge(case).because(short if answers < expected else "")
     opinion = opinion or _out_of_patience(case)
+    if opinion is None and log is not None and log.server and not log.started:
+        opinion = unknown(("slow-start", "oom"), 'log: no "Application startup complete"')
     return _said(opinion or unknown((*silence.candidates(case), "slow-start", "oom")), (ended(case),))
 
 
 def _out_of_patience(case: Case) -> Opinion | None:
-    """It lived just as long as the startup probe and the grace allow, and its log never came to listening."""
-    probe, life = case.probe(ProbeType.STARTUP), case.life_s
-    if probe is None or life is None or case.log is None or case.log.started or case.container.started:
+    """It lived just as long as the probe of its start and the grace allow, and its log never came to listening."""
+    probe, life = case.probe(ProbeType.STARTUP) or case.probe(ProbeType.LIVENESS), case.life_s
+    if probe is None or life is None or case.log is None or case.log.started:
         return None
     grace = probe.grace_s if probe.grace_s is not None else case.pod.grace_s
     budget = probe.initial_delay_s + probe.failure_threshold * probe.period_s + max(grace, 2)
     if not budget - probe.period_s - 1 <= life <= budget + probe.period_s + probe.timeout_s + 1:
         return None
-    text = f"it lived {life:.0f} s: its startup probe and grace allow about {budget} s, and it never listened"
+    text = f"it lived {life:.0f} s: its {probe.type} probe and grace allow about {budget} s, and it never listened"
     return Opinion("slow-start", LIKELY, (text,))
 
 

@@ -29,12 +29,13 @@ class Answer(StrEnum):
 # Text of a failed probe -> what it means. Order matters: the first match wins. A status is read from group 1.
 _ANSWERS: tuple[tuple[str, Answer | None], ...] = (
     (r"failed with statuscode: (\d+)", None),
-    (r"requested URL returned error: (\d+)|HTTP/1\.[01]\"? (\d+)|HTTPError: HTTP Error (\d+)", None),
+    (r"requested URL returned error: (\d+)|HTTP/[12](?:\.\d)?\"? ([45]\d\d)|HTTPError: HTTP Error (\d+)", None),
     (r"server gave HTTP response to HTTPS client|malformed HTTP|tls: first record does not look", Answer.BROKEN),
     (r"stopped after \d+ redirects|executable file not found|unknown service|Unimplemented", Answer.BROKEN),
-    (r"exec format error|permission denied|couldn't find port|no such host", Answer.BROKEN),
+    (r"exec format error|[Pp]ermission denied|couldn't find port|no such host", Answer.BROKEN),
     (r"NOT_SERVING", Answer.UNHEALTHY),
-    (r"connection refused|Failed to connect|ConnectionRefusedError", Answer.REFUSED),
+    (r"curl: \(28\)|Timeout was reached", Answer.SILENCE),
+    (r"[Cc]onnection refused|Failed to connect to|Couldn't connect|ConnectionRefusedError", Answer.REFUSED),
     (r"connection reset by peer|Recv failure|ConnectionResetError|: EOF$", Answer.RESET),
     (r"Client\.Timeout exceeded|context deadline exceeded|i/o timeout|DeadlineExceeded", Answer.SILENCE),
     (r"command timed out|timed out after|[Oo]peration timed out|TimeoutError|timed out", Answer.SILENCE),
@@ -218,7 +219,8 @@ _ERROR = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Itera
 # uvicorn, hypercorn and gunicorn's uvicorn worker: what each always writes.
 _SERVER = re.compile(r"Started server process|Application startup complete|running on http|Waiting for application")
 _PROCESS = re.compile(r"Started (server|parent) process (\[\d+\])")
-_SHUTTING = re.compile(r"\bShutting down\b(?! the)")
+# gunicorn's master writes one too, whether its worker's loop turns or not.
+_SHUTTING = re.compile(r"\bShutting down\b(?! the|: Master)")
 
 
 LINES_READ = 2000

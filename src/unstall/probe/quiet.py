@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from unstall.model import ProbeType, TcpSocket
-from unstall.probe import silence, words
+from unstall.probe import endings, silence, words
 from unstall.probe.case import Case, dominant
 from unstall.probe.cluster import Snapshot
 from unstall.probe.evidence import Answer, Miss
@@ -54,6 +54,11 @@ def config(case: Case, snapshot: Snapshot) -> Opinion | None:
     mount = case.event("FailedMount")
     if case.container.waiting == "ContainerCreating" and mount is not None:
         return Opinion("config-error", LIKELY, (f"event FailedMount: {mount.message[:300]}",))
+    sandbox = case.event("FailedCreatePodSandBox")
+    creating = case.container.waiting in ("ContainerCreating", "PodInitializing") and not case.event("Started")
+    if creating and sandbox is not None:
+        text = f"not started: event FailedCreatePodSandBox: {sandbox.message[:300]}"
+        return unknown(("node-restart", "config-error"), text)
     unplaced = case.event("FailedScheduling")
     if unplaced is not None and not case.pod.node and not case.pod.gone:
         text = f"not started: event FailedScheduling: {unplaced.message[:300]}"
@@ -61,10 +66,31 @@ def config(case: Case, snapshot: Snapshot) -> Opinion | None:
     return None
 
 
+EVICTED = ("Evicted", "Preempting", "Preempted")
+_REFUSED = re.compile(r"OutOf\w+|NodeAffinity|NodePorts|PodFitsHostPorts|UnexpectedAdmissionError|\w+AdmissionError")
+
+
+def ended_whole(case: Case, snapshot: Snapshot) -> Opinion | None:
+    """The pod as a whole was ended or refused by its node: what its containers say of it is only what followed."""
+    pod = case.pod
+    if pod.phase != "Failed" or not pod.reason:
+        return None
+    text = f"pod {pod.reason}: {pod.message}".rstrip(": ")
+    if pod.reason in EVICTED:
+        return Opinion("deleted", CERTAIN, next=MAKE_ROOM).because(text, pod.disruption)
+    if pod.reason == "DeadlineExceeded":
+        later = "give it longer with activeDeadlineSeconds, or let it do less"
+        return Opinion("job-failed" if pod.owner[0] == "Job" else "deleted", CERTAIN, (text,), next=later)
+    if _REFUSED.fullmatch(pod.reason):
+        return unknown(("node-restart", "config-error"), f"{text}: the node refused it, and it never ran")
+    return None
+
+
+MAKE_ROOM = "set requests as high as it really uses: the node evicts first what exceeds its requests"
+
+
 def deleted(case: Case, snapshot: Snapshot) -> Opinion | None:
     """A person, a rollout, a drain or the node's eviction removed the pod."""
-    if case.pod.phase == "Failed" and case.pod.reason in ("Evicted", "Preempting", "Preempted"):
-        return Opinion("deleted", CERTAIN, (f"pod {case.pod.reason}: {case.pod.message}",))
     stopped = case.event("Killing", "Stopping container")
     if case.pod.deleted_at is None and not (case.pod.gone and stopped):
         return None
@@ -73,7 +99,7 @@ def deleted(case: Case, snapshot: Snapshot) -> Opinion | None:
     return Opinion("deleted", CERTAIN, also=also).because(
         f"deletion asked for, grace ends {clock(case.pod.deleted_at)}" if case.pod.deleted_at else "the pod is gone",
         f'event Killing: "{stopped.message}" at {clock(stopped.last_at)}: not by a probe' if stopped else "",
-        _by_whom(case, snapshot),
+        f"condition DisruptionTarget: {case.pod.disruption}" if case.pod.disruption else _by_whom(case, snapshot),
         *(words.missed(case, one) for one in silent),
     )
 
@@ -82,7 +108,8 @@ def _by_whom(case: Case, snapshot: Snapshot) -> str:
     for event in snapshot.events:
         found = _REPLACED.search(event.message)
         if found and (found[1] or found[2]) == case.pod.name and event.namespace == case.pod.namespace:
-            return f"its {event.kind} {event.name} removed it: a rollout or scaling down"
+            why = "it is over or was given up" if event.kind == "Job" else "a rollout or scaling down"
+            return f"its {event.kind} {event.name} removed it: {why}"
     evicted = case.event("TaintManagerEviction") or case.event("Evicted") or case.event("Preempted")
     if evicted is not None:
         return f'event {evicted.reason}: "{evicted.message}"'
@@ -111,6 +138,9 @@ def missed(case: Case, snapshot: Snapshot) -> Opinion | None:
     texts = [words.missed(case, one) for one in silent]
     if silence.told_last(case) is not None:
         return silence.judge(case).because(*texts, NOT_YET)
+    if _while_starting(case, silent):
+        early = "all of them within seconds of the start: the port may have been open before the app could answer"
+        return unknown(("slow-start", "loop-blocked-readiness"), *texts, early)
     if ready in silent and not case.limited and (main not in silent or case.container.ready):
         return Opinion("loop-blocked-readiness", LIKELY).because(*texts, NOT_YET)
     blocked = "loop-blocked-readiness" if ready in silent else "loop-blocked"
@@ -125,6 +155,16 @@ def lost(case: Case, snapshot: Snapshot) -> Opinion | None:
         return None
     text = f'event BackOff: "{failing.message}" at {clock(failing.last_at)}; the pod is gone, and how it ended with it'
     return unknown(("crash", "oom", "loop-blocked"), text)
+
+
+def _while_starting(case: Case, silent: list[Miss]) -> bool:
+    """Whether it may never have answered before: nobody refused, and it had only just been started."""
+    since = case.container.running_since
+    if since is None or any(one.answer is Answer.REFUSED for one in case.misses):
+        return False
+    probe = case.probe(silent[0].type)
+    patience_s = probe.initial_delay_s + 2 * probe.period_s if probe else 20
+    return all(one.first_at >= since - 1 and one.last_at <= since + max(patience_s, 10) for one in silent)
 
 
 NOT_YET = "nothing was restarted: fewer failures in a row than a kill needs, or no liveness probe"
@@ -183,6 +223,16 @@ def healthy(case: Case, snapshot: Snapshot) -> Opinion | None:
     )
     sure = LIKELY if _hidden(case) else CERTAIN
     return Opinion("healthy", sure, ("never restarted, and no probe missed beyond the start",)).because(*texts)
+
+
+def forgotten(case: Case, snapshot: Snapshot) -> Opinion | None:
+    """It was restarted, and neither its last end nor an event is there any more."""
+    if not case.container.restarts or case.end is not None or case.pod.gone:
+        return None
+    told = endings.earlier_kill(case) if case.kill else None
+    text = "its last end is not in the pod's status any more: the node has cleaned it up, or was replaced"
+    rest = ("loop-blocked", "crash", "oom", "node-restart")
+    return unknown(tuple(dict.fromkeys((*((told,) if told else ()), *rest))), text)
 
 
 def _waiting(case: Case) -> str:

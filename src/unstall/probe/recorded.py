@@ -39,9 +39,9 @@ def look(folder: Path, moment: str | None) -> Snapshot:
         raise BadInput(f"--moment {moment}: {folder} has no pods-{moment}.json", f"moments: {', '.join(known)}")
     gaps: list[str] = []
     pods = _read(folder / f"pods-{moment}.json")
-    events = _optional(folder / f"events-{moment}.json")
-    if events is None:
-        gaps.append(f"events: there is no events-{moment}.json")
+    events = _optional(folder / f"events-{moment}.json", "events", gaps)
+    revisions = folder / f"replicasets-{moment}.json"
+    sets = _optional(revisions, "revisions", gaps) if revisions.exists() else None
     logs, failures = _logs(folder / f"logs-previous-{moment}.txt")
     gaps += [f"logs: {line}" for line in sorted(failures)]
     read_pods = cluster.read_pods(pods)
@@ -51,7 +51,7 @@ def look(folder: Path, moment: str | None) -> Snapshot:
         events is not None,
         {(pod.namespace, pod.name, c): logs[pod.name, c] for pod in read_pods for c in _named(logs, pod.name)},
         throttling=_throttling(folder),
-        rollouts=cluster.read_rollouts(_optional(folder / f"replicasets-{moment}.json") or {}),
+        rollouts=cluster.read_rollouts(sets or {}),
         gaps=tuple(gaps),
     )
 
@@ -72,8 +72,16 @@ def _read(path: Path) -> dict[str, Any]:
     return answer
 
 
-def _optional(path: Path) -> dict[str, Any] | None:
-    return _read(path) if path.exists() else None
+def _optional(path: Path, what: str, gaps: list[str]) -> dict[str, Any] | None:
+    """A file without which the rest still tells something; why it could not be read goes to the gaps."""
+    if not path.exists():
+        gaps.append(f"{what}: there is no {path.name}")
+        return None
+    try:
+        return _read(path)
+    except BadFile as error:
+        gaps.append(f"{what}: {path.name}: {error.message}")
+        return None
 
 
 _HEADER = re.compile(r"^### kubectl logs --previous (\S+) -c (\S+)\s+\(exit code (\d+)\)$")
@@ -84,7 +92,7 @@ def _logs(path: Path) -> tuple[dict[tuple[str, str], str], set[str]]:
     logs: dict[tuple[str, str], str] = {}
     failures: set[str] = set()
     if not path.exists():
-        return logs, failures
+        return logs, {f"there is no {path.name}"}
     key, exit_code, lines = ("", ""), 1, list[str]()
     for line in [*path.read_text(encoding="utf-8", errors="replace").splitlines(), "### end"]:
         header = _HEADER.match(line)

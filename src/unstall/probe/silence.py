@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from unstall import units
-from unstall.model import ProbeType
+from unstall.model import Grpc, ProbeType
 from unstall.probe.case import Case, path_of
 from unstall.probe.evidence import Answer, Blocked, Log
 from unstall.probe.opinion import CERTAIN, LIKELY, Opinion, unknown
@@ -40,7 +40,10 @@ def judge(case: Case) -> Opinion:
 def candidates(case: Case) -> tuple[str, ...]:
     """What may lie behind silence where nothing tells it apart, likeliest first."""
     throttled = ("cpu-throttled",) if case.limited else ()
-    return ("loop-blocked", "threadpool-exhausted", *throttled)
+    # A gRPC probe says the same where nobody listens as where nobody answers.
+    asked = case.probe(case.killer or ProbeType.LIVENESS)
+    elsewhere = ("probe-misconfigured",) if asked is not None and isinstance(asked.handler, Grpc) else ()
+    return ("loop-blocked", "threadpool-exhausted", *throttled, *elsewhere)
 
 
 def limit(case: Case) -> str:
@@ -137,22 +140,47 @@ def _killed_while_ending(case: Case, log: Log) -> Opinion:
 
 def _ended_in_the_grace(case: Case, log: Log, late: float | None) -> Opinion:
     path = path_of(case.probe(case.killer or ProbeType.LIVENESS))
-    before = log.access[: log.before_shutdown]
+    before, after = log.access[: log.before_shutdown], log.access[log.before_shutdown :]
     last = before[-1] if before else None
     if log.waiting:
         text = 'log: "Shutting down", then "Waiting for connections to close"'
+        if _hung_after_kill(case):
+            hung = "yet the readiness probe still hung after SIGTERM"
+            return unknown(("loop-blocked", "threadpool-exhausted"), text, hung)
         if late is not None or last is None or last.path == path:
             return Opinion("threadpool-exhausted", LIKELY, (text + ": the loop was free, the requests hung",))
         return unknown(("threadpool-exhausted", "loop-blocked"), text)
     if late is not None and late < PROMPT_S:
         text = "log: SIGTERM was handled at once, so the loop was free"
         return unknown(("threadpool-exhausted", "health-says-no"), text)
+    if path is None:
+        # What the probe asks is not known, so no request of the log can be told from its own.
+        return unknown((*candidates(case), "health-says-no"), "log: a clean shutdown")
     if case.limited and ((case.throttled_share or 0) >= HEAVY or (last is not None and last.path == path)):
         return Opinion("cpu-throttled", LIKELY, ("log: it went on answering, too slowly for the probe",))
-    if last is not None and last.path != path:
-        text = f"log: {last.method} {last.path} was answered last before the shutdown: the block ended in the grace"
-        return Opinion("loop-blocked", LIKELY, (text,))
+    others = [line for line in (*after, *before[-1:]) if line.path not in _asked(case)]
+    if others:
+        text = (
+            f"log: {others[0].method} {others[0].path} was answered {'after' if after else 'last before'} the shutdown"
+        )
+        return Opinion("loop-blocked", LIKELY, (text + ": the block ended in the grace",))
     return unknown((*candidates(case), "health-says-no"), "log: a clean shutdown, and no request before it stands out")
+
+
+def _asked(case: Case) -> set[str | None]:
+    """The paths that the container's own probes ask."""
+    return {path_of(probe) for probe in case.container.probes}
+
+
+def _hung_after_kill(case: Case) -> bool:
+    """Whether a readiness probe that began after SIGTERM got no answer: nobody had closed the listener."""
+    if case.kill is None or not case.exact:
+        return False
+    readiness = case.probe(ProbeType.READINESS)
+    patience_s = readiness.timeout_s if readiness else 1
+    until = case.end.finished_at if case.end and not case.killing else None
+    hung = [m for m in case.of(ProbeType.READINESS) if m.last_at - patience_s > case.kill.last_at + 1]
+    return any(m.answer is Answer.SILENCE and (until is None or m.last_at <= until + 1) for m in hung)
 
 
 def _by_listener(case: Case) -> Opinion | None:
@@ -163,10 +191,7 @@ def _by_listener(case: Case) -> Opinion | None:
     if resets and case.exact:
         text = f"a {resets[-1].type} probe was cut off by SIGKILL: the port was still open, SIGTERM never handled"
         return Opinion("loop-blocked", LIKELY, (text,))
-    readiness = case.probe(ProbeType.READINESS)
-    patience = readiness.timeout_s if readiness else 1
-    hung = [m for m in case.of(ProbeType.READINESS) if m.last_at - patience > case.kill.last_at + 1]
-    if case.killing and any(m.answer is Answer.SILENCE for m in hung):
+    if case.killing and _hung_after_kill(case):
         text = "the readiness probe still hung after SIGTERM: the port was open, so SIGTERM was not handled"
         return Opinion("loop-blocked", LIKELY, (text,))
     return None
