@@ -119,15 +119,20 @@ def remembered(root: Path, state: bytes) -> CheckReport | None:
 
 
 def analysed(
-    paths: list[str], stored: Stored, options: Options, left_out: int = 0, around: tuple[str, ...] = ()
+    paths: list[str],
+    stored: Stored,
+    options: Options,
+    left_out: int = 0,
+    around: tuple[str, ...] = (),
+    only: frozenset[str] | None = None,
 ) -> CheckReport:
-    """Findings from facts."""
+    """Findings from facts; where ``only`` is given, from the coroutines of these files, and without what awaits them."""
     outlines = [outline_of(stored.entries[path]) for path in paths]
     properties = frozenset(name for outline in outlines for name in outline.properties)
     project = Project(paths, lambda number: facts_of(stored.entries[paths[number]], properties), outlines, around)
     rows = extended(options)
     resolver = Resolver(project, rows)
-    graph, entries, unknown = linked(resolver)
+    graph, entries, unknown = linked(resolver, only)
     entrances = Entrances(resolver)
     findings = tuple(_findings(resolver, graph, entries, entrances, options))
     ignores = {path: outline.ignores for path, outline in zip(paths, outlines, strict=True) if outline.ignores}
@@ -157,7 +162,9 @@ def extended(options: Options) -> Catalogue:
     return rows
 
 
-def linked(resolver: Resolver) -> tuple[Graph, list[Activation], tuple[tuple[str, int, str], ...]]:
+def linked(
+    resolver: Resolver, only: frozenset[str] | None = None
+) -> tuple[Graph, list[Activation], tuple[tuple[str, int, str], ...]]:
     """Link every coroutine and all that it reaches; the callbacks it hands to the loop are starts too."""
     linker = Linker(resolver)
     project = resolver.project
@@ -165,8 +172,8 @@ def linked(resolver: Resolver) -> tuple[Graph, list[Activation], tuple[tuple[str
     starts: list[Activation] = []
     pending: deque[Activation] = deque()
     unknown: dict[tuple[str, int, str], None] = {}
-    for number in range(len(project.paths)):
-        for at in project.outline(number).coroutines:
+    for number, path in enumerate(project.paths):
+        for at in project.outline(number).coroutines if only is None or path in only else ():
             pending.append(resolver.entry(number, at))
     on_loop: dict[Activation, None] = {}
     while pending:
