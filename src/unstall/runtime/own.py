@@ -22,10 +22,7 @@ class OwnFiles:
         self, roots: tuple[str, ...] = (), below: tuple[str, ...] | None = None, bin_: str | None = None
     ) -> None:
         self.roots = tuple(os.path.join(os.path.abspath(root), "") for root in roots)
-        if below is None:
-            folders = {os.path.abspath(folder) for folder in (os.getcwd(), sys.path[0] if sys.path else "")}
-            below = tuple(os.path.join(folder, "") for folder in folders)
-        self.below = below
+        self.below = started_in() if below is None else below
         self.bin = os.path.join(sys.prefix, "bin", "") if bin_ is None else bin_
         self._known: dict[str, bool] = {}
 
@@ -46,8 +43,27 @@ class OwnFiles:
             return False
         if path.startswith(self.roots):
             return True
-        if path.startswith(_STDLIB) or (self.bin and path.startswith(self.bin)):
-            return False
-        if any(part in path for part in _INSTALLED):
+        if (self.bin and path.startswith(self.bin)) or installed(path):
             return False
         return path.startswith(self.below)
+
+
+def installed(path: str) -> bool:
+    """True of the standard library and of what a package manager has put beside it."""
+    return path.startswith(_STDLIB) or any(part in os.path.join(path, "") for part in _INSTALLED)
+
+
+def started_in() -> tuple[str, ...]:
+    """The folders a program was started in: the working folder, and the first of the module path."""
+    folders: dict[str, None] = {}
+    for folder in (_working_folder(), sys.path[0] if sys.path else ""):
+        if folder:
+            folders[os.path.join(os.path.abspath(folder), "")] = None
+    return tuple(folders)
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # removed meanwhile
+        return ""

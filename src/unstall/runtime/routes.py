@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from unstall.runtime.evidence import Line
@@ -16,43 +16,46 @@ ROUTES = 3000
 
 
 def rows_of(app: Any) -> list[Row]:
-    """The table of an app's routes: Starlette's and FastAPI's, mounted ones included. Empty for others."""
-    while not hasattr(app, "routes") and hasattr(app, "app"):
-        app = app.app
+    """The table of an app's routes; empty where its framework is not known."""
+    from unstall.runtime.dialects import spots  # the observer reads rows only
+
     rows: list[Row] = []
-    _add_routes(rows, getattr(app, "routes", None), "", 0)
+    try:
+        for spot in spots(app):
+            pattern = pattern_of(spot.path)
+            for name in spot.methods:
+                label = f"{name} {spot.path}"
+                found = [row for f in spot.functions if (row := _row(f, label, pattern)) is not None]
+                rows += found or [("", "", 0, 0, label, pattern)]
+            if len(rows) >= ROUTES:
+                break
+    except Exception:  # somebody else's data: what was read so far stands
+        pass
     return rows[:ROUTES]
 
 
-def _add_routes(rows: list[Row], routes: Any, prefix: str, depth: int) -> None:
-    for route in list(routes or ()) if depth < 5 else ():
-        path = prefix + str(getattr(route, "path", ""))
-        below = getattr(route, "routes", None)
-        if below:
-            _add_routes(rows, below, path, depth + 1)
-            continue
-        endpoint = getattr(route, "endpoint", None)
-        if endpoint is None:
-            continue
-        pattern = getattr(getattr(route, "path_regex", None), "pattern", "")
-        pattern = pattern if not prefix else ""
-        methods = getattr(route, "methods", None)
-        names = sorted(methods - {"HEAD"} or methods) if methods else ["WEBSOCKET"]
-        functions = [endpoint, *_dependencies(getattr(route, "dependant", None), 0)]
-        for name in names:
-            for function in functions:
-                row = _row(function, f"{name} {path}", pattern)
-                if row is not None:
-                    rows.append(row)
+def pattern_of(path: str) -> str:
+    """A regular expression for what a path stands for: ``/items/{id:int}`` or ``/items/<int:id>``."""
+    import re
+
+    # Starlette, FastAPI, Litestar and aiohttp write braces, aiohttp with a pattern inside; Quart and Django write <>.
+    parameter = re.compile(r"\{[^{}:/]+(?::([^{}]*(?:\{[^{}]*\}[^{}]*)*))?\}|<(?:([a-z_]+)(?:\([^)]*\))?:)?[^<>/]+>")
+    pattern, at = "^", 0
+    for found in parameter.finditer(path):
+        pattern += re.escape(path[at : found.start()])
+        pattern += _CONVERTED.get(found[1] or found[2] or "str", "[^/]+")
+        at = found.end()
+    return pattern + re.escape(path[at:]) + "$"
 
 
-def _dependencies(dependant: Any, depth: int) -> Iterable[Any]:
-    for below in getattr(dependant, "dependencies", ()) if depth < 20 else ():
-        yield below.call
-        yield from _dependencies(below, depth + 1)
+_CONVERTED = {"path": ".*", "int": "-?[0-9]+", "float": "-?[0-9]+(?:\\.[0-9]+)?"}
 
 
 def _row(function: Any, label: str, pattern: str) -> Row | None:
+    if isinstance(function, type):  # a class as a dependency
+        function = vars(function).get("__init__")
+    elif not any(hasattr(function, name) for name in ("__code__", "__wrapped__", "__func__")):
+        function = vars(type(function)).get("__call__")
     for _ in range(10):
         inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
         if inner is None:
@@ -91,6 +94,10 @@ class RouteTable:
             return None, None
         serving = on_stack.intersection(self.label(text) for text in in_flight)
         return (serving.pop(), "table") if len(serving) == 1 else (None, None)
+
+    def name(self, route: str) -> str:
+        """The label of a request that is called by its raw path so far; one that was routed keeps its name."""
+        return route if "{" in route or "<" in route else self.label(route)
 
     def label(self, text: str) -> str:
         """``GET /items/7`` as ``GET /items/{id}``; as it is where no route matches."""

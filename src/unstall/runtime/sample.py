@@ -12,33 +12,10 @@ from typing import Any
 
 from unstall.runtime.calls import called
 from unstall.runtime.evidence import Sample
+from unstall.runtime.naming import route_of
 
 DEPTH = 100
 CURRENT: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("unstall", default=None)
-
-
-def route_of(scope: Mapping[str, Any]) -> str:
-    """What a person calls the request: ``GET /items/{id}`` where the framework has routed it, else its path."""
-    kind = scope.get("type")
-    if kind == "lifespan":
-        return "lifespan"
-    template = getattr(scope.get("route"), "path", None) or _template(scope)
-    path = template if isinstance(template, str) else scope.get("path", "")
-    if isinstance(template, str) and scope.get("app_root_path", "") != scope.get("root_path", ""):
-        path = str(scope.get("root_path", "")).removeprefix(str(scope.get("app_root_path", ""))) + template
-    method = "WEBSOCKET" if kind == "websocket" else scope.get("method", "")
-    return f"{method} {path}"[:300]
-
-
-def _template(scope: Mapping[str, Any]) -> str | None:
-    """The path template where only the endpoint is known, as plain Starlette leaves it."""
-    endpoint = scope.get("endpoint")
-    if endpoint is None:
-        return None
-    for route in getattr(scope.get("router"), "routes", ()):
-        if getattr(route, "endpoint", None) is endpoint:
-            return getattr(route, "path", None)
-    return None
 
 
 def sample(

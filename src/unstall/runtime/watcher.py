@@ -18,10 +18,11 @@ from unstall.runtime import aftermath, asgi, mapping
 from unstall.runtime.beat import Heart
 from unstall.runtime.cause import Books, Ledger, blame, start_ticks
 from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample
-from unstall.runtime.own import OwnFiles
+from unstall.runtime.homes import own_files
+from unstall.runtime.naming import route_of
 from unstall.runtime.recorder import SCHEMA, Recorder
-from unstall.runtime.routes import rows_of
-from unstall.runtime.sample import route_of, sample
+from unstall.runtime.routes import RouteTable, rows_of
+from unstall.runtime.sample import sample
 from unstall.runtime.settings import Settings
 from unstall.runtime.sinks import log_stall
 from unstall.runtime.spawn import Link
@@ -42,7 +43,7 @@ class Watch:
         self.loop, self.app, self.settings = loop, app, settings
         self.pid = os.getpid()
         self.in_flight: dict[int, Any] = {}
-        self.own = OwnFiles(own_roots(app))
+        self.own = own_files(app)
         ticks = start_ticks(self.pid)
         self.who = {
             "host": socket.gethostname(),
@@ -62,6 +63,7 @@ class Watch:
         self.sign, self.thread = self.heart.sign, self.heart.thread
         self.stalls = 0
         self.stalled_s = 0.0
+        self.table = RouteTable()
         self._lines = Limit()
         self._gaps = 0
         self._alive_at = time.monotonic() + ALIVE_S
@@ -191,7 +193,9 @@ class Watch:
                 log.warning("the observer process cannot start; watching from a thread instead")
         if now >= self._alive_at:
             if self._alive_at == 0.0:
-                self.shared.table.write(rows_of(self.app))
+                rows = rows_of(self.app)
+                self.table.load(rows)
+                self.shared.table.write(rows)
             self._alive_at = now + ALIVE_S
             self.recorder.write(self.life("alive"))
 
@@ -200,7 +204,7 @@ class Watch:
         cells = self.cells
         episode = Episode(start, self.settings.threshold_s)
         episode.add(self._look())
-        episode.in_flight = tuple(route_of(s) for s in list(self.in_flight.values())[:IN_FLIGHT_SHOWN])
+        episode.in_flight = tuple(self.table.name(route_of(s)) for s in list(self.in_flight.values())[:IN_FLIGHT_SHOWN])
         alone = not self.link.alive
         self._publish(episode, False)
         cpu = cells[mapping.CPU]
@@ -273,7 +277,10 @@ class Watch:
             plain = plain[: len(plain) // 2]
 
     def _look(self) -> Sample | None:
-        return sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched.__call__.__code__)
+        seen = sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched.__call__.__code__)
+        if seen is not None and seen.route is not None:
+            seen.route = self.table.name(seen.route)
+        return seen
 
     def _count(self) -> list[tuple[float, float, float]]:
         """The stalls that are over and were not counted yet."""
@@ -295,18 +302,6 @@ def worker_count() -> int | None:
     """How many workers the server was asked for; None where that is not known."""
     asked = os.environ.get("UNSTALL_WORKERS") or os.environ.get("WEB_CONCURRENCY", "")
     return int(asked) if asked.isdigit() else None
-
-
-def own_roots(app: Any) -> tuple[str, ...]:
-    """The folders of the packages the app's endpoints live in: an installed app is still the user's own."""
-    roots: set[str] = set()
-    while not hasattr(app, "routes") and hasattr(app, "app"):
-        app = app.app
-    for route in list(getattr(app, "routes", None) or ())[:2000]:
-        name = str(getattr(getattr(route, "endpoint", None), "__module__", None) or "").partition(".")[0]
-        if name and name not in ("fastapi", "starlette", "__main__"):
-            roots.update(list(getattr(sys.modules.get(name), "__path__", ()))[:1])
-    return tuple(roots)
 
 
 if hasattr(os, "register_at_fork"):
