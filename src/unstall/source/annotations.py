@@ -79,7 +79,7 @@ class Annotations:
         found: list[Values] = []
         key = entry[2]
         inner = act.facts.exprs[key] if key >= 0 else ("",)
-        arguments = inner[1] if inner[0] == "t" else (key,)
+        arguments = (inner[1] if inner[0] == "t" else (key,)) or (-1,)
         for base in self.r.evaluate(act, entry[1]):
             name = base[1].rpartition(".")[2] if base[0] == "O" else ""
             if name == "Annotated":

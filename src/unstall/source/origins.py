@@ -12,13 +12,12 @@ DEPENDS = frozenset(
     for name in ("Depends", "Security")
 ) | {"fast_depends.Depends", "faststream.Depends"}
 
+COPIED = frozenset(
+    ["list", "tuple", "set", "frozenset", "sorted", "dict", "collections.deque", "collections.OrderedDict"]
+)
+"""Calls that iterate what they are given and give a container of what was in it."""
 SAME = frozenset(
     [
-        "list",
-        "tuple",
-        "set",
-        "frozenset",
-        "sorted",
         "reversed",
         "iter",
         "copy.copy",
@@ -28,9 +27,6 @@ SAME = frozenset(
         "itertools.cycle",
         "contextlib.closing",
         "contextlib.nullcontext",
-        "collections.deque",
-        "collections.OrderedDict",
-        "dict",
         "typing.no_type_check",
         "weakref.proxy",
         "filter",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unstall.source import facts as f
 from unstall.source.callers import Callers
-from unstall.source.origins import ELEMENT, SAME
+from unstall.source.origins import COPIED, ELEMENT, SAME
 from unstall.source.values import Activation, Value, Values, elements, union
 
 if TYPE_CHECKING:
@@ -191,7 +191,19 @@ class Results:
             if declared and all(v[0] == "O" for v in declared):
                 return declared
         inferred = self.r.many(act, func.returns)
-        return inferred or declared
+        return self._told(inferred, declared)
+
+    def _told(self, inferred: Values, declared: Values) -> Values:
+        """What was worked out, and beside it what is declared where all that is known is that a library gave it."""
+        if not declared or not all(self._is_vague(v) for v in inferred):
+            return inferred or declared
+        return union(declared, inferred)
+
+    def _is_vague(self, value: Value) -> bool:
+        """A library value that no row of the catalogue is about, or a tuple that holds one."""
+        if value[0] == "T":
+            return any(self._is_vague(v) for v in elements(value))
+        return value[0] == "O" and not self.r.catalogue.knows(value[1])
 
     def scope_around(self, act: Activation) -> Activation:
         """Where a function's annotations and defaults are looked up."""
@@ -202,6 +214,8 @@ class Results:
 
     def _library_result(self, origin: str, positional: tuple[Values, ...]) -> Values:
         first = positional[0] if positional else ()
+        if origin in COPIED:
+            return union((), *[(v,) if v[0] in "XT" else (("X", self.element(v)),) for v in first]) or (("X", ()),)
         if origin in SAME:
             return first or (("X", ()),)
         if origin in ELEMENT:
@@ -221,7 +235,7 @@ class Results:
         offload = self.r.catalogue.offload(origin)
         if offload is not None and offload.position is not None and len(positional) > offload.position:
             rest = positional[offload.position + 1 :]
-            results = [self.result(v, rest, ()) for v in positional[offload.position] if v[0] in "FP"]
+            results = [self.result(v, rest, ()) for v in positional[offload.position] if v[0] in "FPO"]
             return union((), *results)
         return (self.r.outside(origin + "()"),)
 
@@ -286,10 +300,11 @@ class Results:
         if position == 0 and func.owner >= 0 and not func.flags & f.STATIC and act.me is not None:
             return (act.me,)
         given = act.bound(position)
-        if given:
-            return given
         param = func.params[position]
         scope = self.scope_around(act)
+        if given:
+            vague = param.annotation >= 0 and all(self._is_vague(v) for v in given)
+            return self._told(given, self.r.annotations.instance(scope, param.annotation)) if vague else given
         injected = self.r.annotations.depends(scope, param.default)
         if injected:
             return injected
