@@ -227,3 +227,13 @@ def test_paths_lead_from_here_to_the_file_so_that_editors_and_github_find_it(tmp
     for path in ("service", "service/", "service/app.py", str(tmp_path / "service")):
         done = run(BIN / "unstall", "check", path, "--no-cache", "--output-format", "concise", cwd=tmp_path)
         assert done.stdout.startswith("service/app.py:13:5: UNS101 error:"), path
+
+
+def test_the_problem_matcher_of_the_docs_reads_a_concise_line(tmp_path: Path) -> None:
+    page = (TOP / "docs" / "ci.md").read_text()
+    (matcher,) = re.findall(r'"regexp": (".*"),', page)
+    (tmp_path / "app.py").write_text(APP)
+    done = run(BIN / "unstall", "check", "--no-cache", "--output-format", "concise", cwd=tmp_path)
+    found = re.match(json.loads(matcher), done.stdout.strip())
+    assert found is not None
+    assert found.groups()[:5] == ("app.py", "13", "5", "UNS101", "error")
