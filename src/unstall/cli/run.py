@@ -27,9 +27,35 @@ WITNESSES_S = 2.0
     "--threshold", "threshold_s", type=click.FloatRange(min=0.04), help="Shortest stall reported, in seconds."
 )
 @click.option("--log", "log_format", type=click.Choice(["text", "json", "off"]), help="How stalls read on stderr.")
+@click.option(
+    "--health-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Answer /livez, /readyz, /startupz, /metrics and /stalls there, from a process of its own.",
+)
+@click.option(
+    "--dead-after",
+    "dead_after_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="When /livez fails: this long without a sign of the event loop. Default: 60.",
+)
+@click.option(
+    "--busy-after",
+    "busy_after_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="When /readyz fails: this long blocked, or without a free thread. Default: 2.",
+)
 @click.argument("command_line", nargs=-1, required=True, metavar="-- CMD...", type=click.UNPROCESSED)
 def command(
-    record: Path | None, threshold_s: float | None, log_format: str | None, command_line: tuple[str, ...]
+    record: Path | None,
+    threshold_s: float | None,
+    log_format: str | None,
+    health_port: int | None,
+    dead_after_s: float | None,
+    busy_after_s: float | None,
+    command_line: tuple[str, ...],
 ) -> None:
     """Start a server as it is, watched: every stall of its event loop is named while it lasts.
 
@@ -43,6 +69,9 @@ def command(
     added = environment(record, threshold_s)
     if log_format is not None:
         added["UNSTALL_LOG"] = log_format
+    for name, number in (("HEALTH_PORT", health_port), ("DEAD_AFTER", dead_after_s), ("BUSY_AFTER", busy_after_s)):
+        if number is not None:
+            added[f"UNSTALL_{name}"] = repr(number)
     sys.exit(run(list(command_line), {**os.environ, **added}))
 
 

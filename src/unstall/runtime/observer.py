@@ -33,12 +33,16 @@ WAIT_FOR_ROUTE_S = 0.012
 WAIT_FOR_LAST_S = 0.15
 WAIT_FOR_RULE_S = 1.5
 SECOND_CAPTURE_S = 0.5
+FROZEN_S = 1.0
+"""A process that sleeps that much longer than it asked for was frozen, and so was all it watches."""
 
 
 class Observer:
     """Watches one loop of its parent process until that process is gone."""
 
-    def __init__(self, shared: Shared, dump_fd: int, bell_fd: int, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, shared: Shared, dump_fd: int, bell_fd: int, settings: dict[str, Any], map_fd: int = -1
+    ) -> None:
         self.shared, self.cells = shared, shared.cells
         self.pid = int(self.cells[mapping.PID])
         tid = int(self.cells[mapping.THREAD])
@@ -56,6 +60,16 @@ class Observer:
         self._bell_fd = bell_fd
         self._captured: list[Sample] = []
         self._death = Death(self.pid, ticks)
+        if settings.get("health"):
+            self._open_port(settings, map_fd)
+
+    def _open_port(self, settings: dict[str, Any], map_fd: int) -> None:
+        """Loaded only where it was asked for: the port costs memory."""
+        from unstall.runtime.health_port import open_port
+        from unstall.runtime.tally import Tally
+
+        self.story.hear = Tally(self.shared, self.table).hear
+        open_port(self.shared, map_fd, settings, self._death, warn)
 
     def watch(self) -> None:
         """Until the app is gone."""
@@ -249,6 +263,8 @@ class Death:
     def __init__(self, pid: int, ticks: int) -> None:
         self.pid, self.ticks = pid, ticks
         self.happened = False
+        self.awake_since = self.pulse_at = time.monotonic()
+        """Since when this process has not been frozen itself, and when it last looked."""
         self._poll: select.poll | None = None
         try:
             fd = os.pidfd_open(pid)
@@ -261,12 +277,17 @@ class Death:
 
     def wait(self, seconds: float) -> None:
         """Sleep that long, less if the process ends."""
+        self.pulse_at = time.monotonic()
         if self._poll is not None:
             if self._poll.poll(max(1.0, seconds * 1000)):
                 self.happened = True
         else:
             time.sleep(max(0.001, seconds))
             self.happened = start_ticks(self.pid) != self.ticks
+        now = time.monotonic()
+        if now - self.pulse_at > seconds + FROZEN_S:
+            self.awake_since = now
+        self.pulse_at = now
 
 
 def own_wait_s() -> float:
@@ -292,7 +313,7 @@ def main(arguments: list[str]) -> None:
     settings = shared.verdict.read_new()
     if settings is None:
         sys.exit(1)
-    observer = Observer(shared, int(arguments[1]), int(arguments[2]), settings)
+    observer = Observer(shared, int(arguments[1]), int(arguments[2]), settings, int(arguments[0]))
     shared.cells[mapping.WATCHED_AT] = time.monotonic()
     shared.cells[mapping.WATCHING] = float(os.getpid())
     observer.watch()

@@ -75,12 +75,19 @@ class RouteTable:
         self._rows: list[Row] = []
         self._patterns: list[tuple[str, Any, str]] | None = None
         self._labels: dict[str, str] = {}
+        self._known: set[str] | None = None
 
     def load(self, rows: list[Row] | None) -> None:
         """Take newly published rows; None keeps the old."""
         if rows is not None:
-            self._rows, self._patterns = rows, None
+            self._rows, self._patterns, self._known = rows, None, None
             self._labels.clear()
+
+    def __contains__(self, label: object) -> bool:
+        """Whether some route is called so."""
+        if self._known is None:
+            self._known = {row[4] for row in self._rows}
+        return label in self._known
 
     def find(self, stack: Sequence[Line], in_flight: Sequence[str]) -> tuple[str | None, str | None]:
         """The route whose endpoint or dependency is on the stack, where only one such is in flight."""

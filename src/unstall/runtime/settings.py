@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import signal
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from unstall.runtime.places import DEFAULT_HEALTH_PORT, LIVEZ, READYZ, STARTUPZ  # noqa: F401
 
 THRESHOLD_S = 0.1
-DEFAULT_HEALTH_PORT = 8099
-"""Where manifests made by us send the probes; the observer listens there only where it is told to."""
-LIVEZ, READYZ, STARTUPZ = "/livez", "/readyz", "/startupz"
-"""The paths of the observer's port that the three probes ask."""
+DEAD_AFTER_S, BUSY_AFTER_S = 60.0, 2.0
+"""How long without a sign of the loop until /livez, how long blocked until /readyz answers 503."""
 
 
 class Settings(NamedTuple):
@@ -25,10 +26,25 @@ class Settings(NamedTuple):
     termination_log: str = "/dev/termination-log"
     log_format: str = "text"
     """How the observer writes to stderr: text, json or off."""
+    health_port: int = 0
+    """Where the observer answers probes; 0 means nowhere."""
+    dead_after_s: float = DEAD_AFTER_S
+    busy_after_s: float = BUSY_AFTER_S
+    stalls_from: str = "loopback"
+    """Who may read /stalls: loopback or any."""
+    sinks: tuple[Any, ...] = ()
+    """Names of sinks, and functions that are called with each stall's record."""
 
 
 def settings_from(
-    *, threshold_s: float | None = None, record: str | None = None, observer: bool | None = None
+    *,
+    threshold_s: float | None = None,
+    record: str | None = None,
+    observer: bool | None = None,
+    health_port: int | None = None,
+    dead_after_s: float | None = None,
+    busy_after_s: float | None = None,
+    sinks: Sequence[Any] | None = None,
 ) -> Settings:
     """Settings for this process; a value that cannot be read falls back to its default, since an app must start."""
     if threshold_s is None:
@@ -48,7 +64,28 @@ def settings_from(
         signal=_signal(os.environ.get("UNSTALL_SIGNAL")),
         termination_log=os.environ.get("UNSTALL_TERMINATION_LOG", "/dev/termination-log"),
         log_format=log_format if log_format in ("text", "json", "off") else "text",
+        health_port=_port(health_port),
+        dead_after_s=_seconds(dead_after_s, "UNSTALL_DEAD_AFTER", DEAD_AFTER_S),
+        busy_after_s=_seconds(busy_after_s, "UNSTALL_BUSY_AFTER", BUSY_AFTER_S),
+        stalls_from="any" if os.environ.get("UNSTALL_STALLS", "").lower() == "any" else "loopback",
+        sinks=_sinks(sinks),
     )
+
+
+def _port(given: int | None) -> int:
+    text = os.environ.get("UNSTALL_HEALTH_PORT", "") if given is None else str(given)
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 65536 else 0
+
+
+def _seconds(given: float | None, variable: str, otherwise: float) -> float:
+    found = _number(os.environ.get(variable), otherwise) if given is None else given
+    return found if math.isfinite(found) and found > 0 else otherwise
+
+
+def _sinks(given: Sequence[Any] | None) -> tuple[Any, ...]:
+    if given is None:
+        given = [name.strip() for name in os.environ.get("UNSTALL_SINKS", "").split(",") if name.strip()]
+    return (given,) if isinstance(given, str) or callable(given) else tuple(given)
 
 
 def _number(text: str | None, otherwise: float) -> float:

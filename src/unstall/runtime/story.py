@@ -10,6 +10,7 @@ from unstall.runtime.recorder import to_json, try_write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from unstall.runtime.recorder import Recorder
@@ -26,6 +27,8 @@ class Story:
         self.recorder = recorder
         self.log_format = log_format
         self.message = TerminationMessage(termination_log)
+        self.hear: Callable[[dict[str, Any]], None] | None = None
+        """Called with every record of a stall, as told."""
         self.limit = Limit()
 
     def began(self, episode: Episode, now: float) -> None:
@@ -34,17 +37,21 @@ class Story:
         self.recorder.write(record, durable=True)
         self.message.put(record)
         self._line(record, now)
+        self._tell(record)
 
     def update(self, episode: Episode, now: float) -> None:
         """The stall goes on."""
         record = self._record("stall_update", episode, now - episode.start)
         self.recorder.write(record)
         self.message.put(record)
+        self._tell(record)
 
     def ended(self, episode: Episode, duration_s: float) -> None:
         """The stall is over."""
-        self.recorder.write(self._record("stall_ended", episode, duration_s))
+        record = self._record("stall_ended", episode, duration_s)
+        self.recorder.write(record)
         self.message.empty()
+        self._tell(record)
 
     def killed(self, episode: Episode, duration_s: float) -> None:
         """The process died in the middle; the message stays."""
@@ -52,6 +59,10 @@ class Story:
         self.recorder.write(record, durable=True)
         self.message.put(record)
         self._write(f"event loop blocked when the process died, {duration_s:.2f} s into it", record)
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        if self.hear is not None:
+            self.hear(record)
 
     def _record(self, event: str, episode: Episode, duration_s: float) -> dict[str, Any]:
         episode.told_s = duration_s

@@ -23,15 +23,20 @@ from unstall.runtime.naming import route_of
 from unstall.runtime.recorder import SCHEMA, Recorder
 from unstall.runtime.routes import RouteTable, rows_of
 from unstall.runtime.sample import sample
+from unstall.runtime.serving import look_at_server, ports_of_server, supervisor
 from unstall.runtime.settings import Settings
-from unstall.runtime.sinks import log_stall
+from unstall.runtime.sinks.log import log_pool, log_stall
+from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_current
 from unstall.runtime.spawn import Link
 from unstall.runtime.story import Limit, Story
+from unstall.runtime.thread_pool import ThreadPool
 from unstall.runtime.timing import stall_start
 
 log = logging.getLogger("unstall")
 ALIVE_S = 60.0
 LATE_MESSAGE_S = 120.0
+LOOK_S = 0.5
+"""How often the server and the thread pool are looked at."""
 PUBLISHED = 8
 """How many samples of a stall go to the observer: the first ones and the latest."""
 
@@ -53,7 +58,7 @@ class Watch:
         }
         self.recorder = Recorder(settings.record, log.warning, lambda: self.life("alive"))
         self.story = Story(self.who, self.recorder, settings.log_format, settings.termination_log)
-        self.link = Link(self._for_observer())
+        self.link = Link({**self._for_observer(), "health": self._for_health()})
         self.shared = self.link.shared
         cells = self.cells = self.shared.cells
         cells[mapping.PID], cells[mapping.TICKS] = float(self.pid), float(ticks)
@@ -64,6 +69,10 @@ class Watch:
         self.stalls = 0
         self.stalled_s = 0.0
         self.table = RouteTable()
+        self.pool = ThreadPool(loop, self.shared, self.own)
+        self.outlets = Outlets(settings.sinks, Source(self.shared, self.table), log.warning)
+        self.heart.lags = self.outlets.lags
+        self._look_at = 0.0
         self._lines = Limit()
         self._gaps = 0
         self._alive_at = time.monotonic() + ALIVE_S
@@ -91,6 +100,32 @@ class Watch:
             "below": self.own.below,
             "bin": self.own.bin,
         }
+
+    def _for_health(self) -> dict[str, Any] | None:
+        """What the observer needs to answer on the health port; None where there is none."""
+        settings = self.settings
+        if not settings.health_port:
+            return None
+        if not (settings.observer and self.who["process"]):
+            log.warning("no health port: it is the observer that answers, and there is none (Linux only)")
+            return None
+        return {
+            "port": settings.health_port,
+            "dead_after_s": settings.dead_after_s,
+            "busy_after_s": settings.busy_after_s,
+            "stalls_from": settings.stalls_from,
+            "supervisor": supervisor(),
+            "expected": worker_count() or 0,
+            "app_ports": ports_of_server(sys._getframe(2)),
+            "threshold_s": settings.threshold_s,
+            "began_at": time.monotonic(),
+            "version": __version__,
+            "loop": type(self.loop).__module__.partition(".")[0],
+        }
+
+    def leaving(self) -> None:
+        """The app is about to shut down."""
+        self.cells[mapping.LEAVING] = 1.0
 
     def ready(self) -> None:
         """Start-up is complete."""
@@ -168,7 +203,7 @@ class Watch:
         self._count()
         self._chores(now)
         if self.link.alive:
-            self.link.rest(1.0)  # the observer rings when a beat is overdue
+            self.link.rest(LOOK_S)  # the observer rings when a beat is overdue
             return True
         self.ledger.healthy(now, cells[mapping.GC])
         rest = start + threshold_s - time.monotonic()
@@ -186,6 +221,15 @@ class Watch:
         return True
 
     def _chores(self, now: float) -> None:
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            look_at_server(self.cells)
+            full = self.pool.look(now, self.settings.busy_after_s)
+            if full is not None:
+                log_pool(log, full)
+                self.recorder.write({"schema": SCHEMA, "event": "pool_full", **self.who, "at": time.time(), **full})
+            if self.heart.lags:
+                self.outlets.beats(self.heart.lags)
         if self._observed:
             self.link.tend(now)
             if self.link.hopeless and not self._said_alone:
@@ -213,12 +257,14 @@ class Watch:
             cells[mapping.TOLD] = start
             self._judge(episode, time.monotonic(), cpu)
             self.story.began(episode, time.monotonic())
+        self._sight(episode, first=True)
         while not self.heart.stopped:
             time.sleep(0.02 if time.monotonic() - start < 2 else 0.1)
             if stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) != start:
                 break
             episode.add(self._look())
             self._publish(episode, False)
+            self._sight(episode)
             if not alone and not self.link.alive:
                 alone = True  # the witness died: go on from here
                 cells[mapping.TOLD] = start
@@ -253,6 +299,14 @@ class Watch:
             record = {**verdict, **self.who, "started_at": record["started_at"]}
             self._last = (self._last[0], record)
         log_stall(log, self._lines, record, time.monotonic())
+        self.outlets.stall(record)
+
+    def _sight(self, episode: Episode, first: bool = False) -> None:
+        """Tell the sinks that want to know while a stall lasts."""
+        if self.outlets.watches_stalls:
+            lasted_s = time.monotonic() - episode.start
+            record = episode.event("stall_update", lasted_s, time.time() - lasted_s, self.who)
+            self.outlets.during(Sighting(record, context_of_current(self.loop), first))
 
     def _verdict(self, start: float) -> dict[str, Any] | None:
         """What the observer made of this stall; waited for while the loop beats."""

@@ -1,4 +1,4 @@
-"""Where a finished stall goes besides the record: one entry in the app's own logging."""
+"""A finished stall as one entry in the app's own logging."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from unstall.runtime.story import Limit, largest, sentence, site_key
+from unstall.runtime.thread_pool import sentence as pool_sentence
 
 
 def log_stall(log: logging.Logger, limit: Limit, record: dict[str, Any], now: float) -> None:
@@ -18,6 +19,11 @@ def log_stall(log: logging.Logger, limit: Limit, record: dict[str, Any], now: fl
     fields = {f"stall_{key}": record.get(key) for key in _FIELDS}
     fields["stall_not_logged"] = hidden
     log.warning("%s", "  ".join(part for part in (text, cause) if part), extra=fields)
+
+
+def log_pool(log: logging.Logger, record: dict[str, Any]) -> None:
+    """One warning with fields: the thread pool is full, and who holds it."""
+    log.warning("%s", pool_sentence(record), extra={f"pool_{key}": value for key, value in record.items()})
 
 
 _FIELDS = (
