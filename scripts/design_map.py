@@ -12,7 +12,7 @@ SRC = ROOT / "src" / "unstall"
 PAGE = ROOT / "docs" / "design.md"
 BEGIN, END = "<!-- rooms: written by scripts/design_map.py -->\n", "<!-- end of rooms -->\n"
 FLOORS = (
-    ("4 · people and pytest", ("cli",)),
+    ("4 · people and pytest", ("cli", "pytest_plugin")),
     ("3 · experiments, advice, pages", ("lab", "probe", "report")),
     ("2 · reads your source, lives in your process", ("source", "runtime")),
     ("1 · knowledge and the state machine", ("catalogue", "kubelet")),
