@@ -307,7 +307,7 @@ def test_a_waiting_loop_has_no_site() -> None:
 
 def test_the_app_inside_hypercorns_wrapper_is_watched_and_the_wrapper_left_alone() -> None:
     """hypercorn calls what it loads with five arguments, its `ASGIWrapper` the app with three."""
-    from unstall.runtime import inject
+    from unstall.runtime import servers
     from unstall.runtime.asgi import Watched
 
     class ASGIWrapper:
@@ -318,9 +318,9 @@ def test_the_app_inside_hypercorns_wrapper_is_watched_and_the_wrapper_left_alone
 
     for kind, watched in ((ASGIWrapper, True), (WSGIWrapper, False)):
         module = types.ModuleType("hypercorn.utils")
-        module.load_application = lambda path, size, kind=kind: kind(object())  # type: ignore[attr-defined]
-        inject._patch_hypercorn(module)
-        loaded = module.load_application("app:app", 1)
+        module.wrap_app = lambda app, size, mode, kind=kind: kind(app)  # type: ignore[attr-defined]
+        servers.patch_hypercorn(module)
+        loaded = module.wrap_app(object(), 1, None)
         assert type(loaded) is kind
         assert isinstance(loaded.app, Watched) is watched
 

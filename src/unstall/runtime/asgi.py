@@ -42,9 +42,14 @@ class Watched:
             if watch is None:
                 await self.app(scope, receive, send)
                 return
+            if scope["type"] != "lifespan":
+                watch.ready()  # no start-up was seen: the server serves already
         scope[_MARK] = True
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, _reporting(send, watch))
+            try:
+                await self.app(scope, receive, _reporting(send, watch))
+            finally:
+                watch.ready()  # also where the app knows no lifespan and has said so by raising
             return
         # From here to `sign` is paid by every request: names are bound outside, nothing is wrapped.
         flight, key = watch.in_flight, id(scope)
@@ -61,32 +66,56 @@ class Watched:
 
 
 class _Here:
-    """The watch of this process, where there is one."""
+    """The watches of this process by their threads; ``watch`` is the one that requests look at first."""
 
     watch: Any = None
     failed_loop: Any = None
+    last_app: Any = None
+    """What a server loaded, not what a program wrapped: that may be one of many."""
+
+    def __init__(self) -> None:
+        self.watches: dict[int, Any] = {}
 
 
 _here = _Here()
 
 
 def _begin(watched: Watched) -> Any:
-    """The watch of the running loop, started now; None where it could not be, which is said once."""
-    loop = asyncio.get_running_loop()
+    """The watch of the running loop, started now where there is none; None where it could not be, said once."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # another kind of loop, trio's
+        return None
+    watch = _here.watches.get(_thread())
+    if watch is not None and watch.loop is loop:
+        return watch
     if _here.failed_loop is loop:
         return None
     try:
         from unstall.runtime.watcher import Watch
 
-        if _here.watch is not None:
-            _here.watch.retire()
-        _here.watch = Watch(loop, watched.app, watched.unstall_settings)
+        for thread, ended in list(_here.watches.items()):
+            if thread == _thread() or not ended.loop.is_running():
+                _here.watches.pop(thread).retire()
+        watch = _here.watches[_thread()] = Watch(loop, watched.app, watched.unstall_settings)
+        if _here.watch is None or not _here.watch.loop.is_running():
+            _here.watch = watch
     except Exception:
         import logging
 
-        _here.failed_loop, _here.watch = loop, None
+        _here.failed_loop, watch = loop, None
         logging.getLogger("unstall").warning("not watching this process", exc_info=True)
-    return _here.watch
+    return watch
+
+
+def serves(app: Any = None, ready: bool = True) -> None:
+    """The running loop begins to serve: watch it from now on, for ``app`` or the one that was loaded last."""
+    from unstall.runtime.settings import settings_from
+
+    watched = app if isinstance(app, Watched) else _here.last_app
+    watch = _begin(watched if watched is not None else Watched(None, settings_from()))
+    if watch is not None and ready:
+        watch.ready()
 
 
 def _reporting(send: Send, watch: Any) -> Send:
@@ -103,6 +132,8 @@ def _reporting(send: Send, watch: Any) -> Send:
 
 def forget() -> None:
     """In a forked child: its parent's watch is not its own."""
-    watch, _here.watch, _here.failed_loop = _here.watch, None, None
-    if watch is not None:
+    watches = list(_here.watches.values())
+    _here.watch = _here.failed_loop = None
+    _here.watches.clear()
+    for watch in watches:
         watch.disown()

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from unstall.runtime.servers import PATCHES
+
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from pathlib import Path
@@ -32,7 +34,7 @@ def environment(record: Path | None = None, threshold_s: float | None = None) ->
 def install() -> None:
     """Have the servers' modules patched as soon as they are imported; called from `sitecustomize`."""
     _count_workers()
-    for name, patch in _PATCHES.items():
+    for name, patch in PATCHES.items():
         if name in sys.modules:
             patch(sys.modules[name])
     sys.meta_path.insert(0, _Finder())
@@ -54,7 +56,7 @@ class _Finder:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """The spec of a server's module, its loader made to patch; None for any other."""
-        patch = _PATCHES.get(name)
+        patch = PATCHES.get(name)
         if patch is None:
             return None
         for finder in sys.meta_path:
@@ -81,45 +83,3 @@ def _patch_after(spec: ModuleSpec, patch: Callable[[ModuleType], None]) -> None:
             sys.stderr.write(f"unstall: cannot watch {module.__name__}: {error}\n")
 
     loader.exec_module = exec_module  # type: ignore[union-attr, method-assign]
-
-
-def _patch_uvicorn(module: ModuleType) -> None:
-    """`uvicorn.config`: the app a server serves is what `load` leaves in ``loaded_app``."""
-    config = module.Config
-    load = config.load
-
-    def load_watched(self: Any) -> None:
-        load(self)
-        self.loaded_app = _wrapped(self.loaded_app)
-
-    config.load = load_watched
-
-
-def _patch_hypercorn(module: ModuleType) -> None:
-    """`hypercorn.utils`: each worker loads its app by ``load_application``."""
-    load = module.load_application
-
-    def load_watched(*args: Any, **kwargs: Any) -> Any:
-        loaded = load(*args, **kwargs)
-        # What it returns is called by hypercorn's own rules; the app is inside. A WSGI app runs in threads.
-        if type(loaded).__name__ == "ASGIWrapper":
-            loaded.app = _wrapped(loaded.app)
-        return loaded
-
-    module.load_application = load_watched  # type: ignore[attr-defined]
-
-
-def _wrapped(app: Any) -> Any:
-    try:
-        from unstall.runtime import watch
-
-        return watch(app)
-    except Exception as error:
-        sys.stderr.write(f"unstall: not watching: {error}\n")
-        return app
-
-
-_PATCHES: dict[str, Callable[[ModuleType], None]] = {
-    "uvicorn.config": _patch_uvicorn,
-    "hypercorn.utils": _patch_hypercorn,
-}

@@ -96,6 +96,12 @@ class Shared:
         self.holders = Blob(self, HOLDERS_CELL, _HOLDERS_AT, _HOLDERS_BYTES)
         self._free = list(range(_SLOTS_AT, _EVIDENCE_AT, SLOT_BYTES))[::-1]
 
+    def disown(self) -> None:
+        """In a forked child: what it writes from now on reaches nobody."""
+        self.bytes = mmap.mmap(-1, SIZE)
+        self.cells = memoryview(self.bytes)[: CELLS * 8].cast("d")
+        self._ring = memoryview(self.bytes)[_GAPS_AT:_SLOTS_AT].cast("d")
+
     def add_gap(self, start: float, end: float, late_s: float) -> None:
         """Note a stall that is over."""
         count = int(self.cells[GAPS])

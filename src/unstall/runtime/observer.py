@@ -35,14 +35,13 @@ WAIT_FOR_RULE_S = 1.5
 SECOND_CAPTURE_S = 0.5
 FROZEN_S = 1.0
 """A process that sleeps that much longer than it asked for was frozen, and so was all it watches."""
+LINGER_S = 1.0
 
 
 class Observer:
     """Watches one loop of its parent process until that process is gone."""
 
-    def __init__(
-        self, shared: Shared, dump_fd: int, bell_fd: int, settings: dict[str, Any], map_fd: int = -1
-    ) -> None:
+    def __init__(self, shared: Shared, dump_fd: int, bell_fd: int, settings: dict[str, Any], map_fd: int = -1) -> None:
         self.shared, self.cells = shared, shared.cells
         self.pid = int(self.cells[mapping.PID])
         tid = int(self.cells[mapping.THREAD])
@@ -72,12 +71,15 @@ class Observer:
         open_port(self.shared, map_fd, settings, self._death, warn)
 
     def watch(self) -> None:
-        """Until the app is gone."""
-        cells = self.cells
+        """Until the app is gone, or has ended this watch."""
+        cells, over_at = self.cells, 0.0
         while not self._death.happened:
             now = time.monotonic()
             cells[mapping.WATCHED_AT] = now
             if cells[mapping.STATE] not in (mapping.STARTING, mapping.RUNNING):
+                over_at = over_at or now if cells[mapping.STATE] == mapping.STOPPED else 0.0
+                if over_at and now - over_at >= LINGER_S:
+                    return  # this watch has ended, its process has not
                 self._death.wait(0.1)
                 self.gaps = int(cells[mapping.GAPS])
                 continue

@@ -21,6 +21,7 @@ _RUN = "import sys; sys.path.append(sys.argv[1]); from unstall.runtime.observer 
 # Signals whose handler in this process is ours already, from the watch of an earlier loop.
 _registered: set[int] = set()
 START_WITHIN_S = 10.0
+END_WITHIN_S = 5.0
 BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 15.0, 60.0)
 
 
@@ -36,6 +37,20 @@ def anonymous_file(name: str) -> int:
     return fd
 
 
+_dumps: dict[int, int] = {}
+
+
+def dump_file() -> int:
+    """The file this process's stacks go to: one for all its loops, since a signal has one handler."""
+    pid = os.getpid()
+    if pid not in _dumps:
+        import fcntl
+
+        _dumps[pid] = anonymous_file("unstall-dump")
+        fcntl.fcntl(_dumps[pid], fcntl.F_SETFL, os.O_APPEND)
+    return _dumps[pid]
+
+
 class Link:
     """The app's side of the observer: starts it, starts it again, and says when it cannot."""
 
@@ -44,10 +59,7 @@ class Link:
         self._map_fd = anonymous_file("unstall-map")
         os.ftruncate(self._map_fd, mapping.SIZE)
         self.shared = Shared(self._map_fd)
-        self._dump_fd = anonymous_file("unstall-dump")
-        import fcntl
-
-        fcntl.fcntl(self._dump_fd, fcntl.F_SETFL, os.O_APPEND)
+        self._dump_fd = dump_file()
         self._process: subprocess.Popen[bytes] | None = None
         self._failures = 0
         self._next_try = 0.0
@@ -106,6 +118,19 @@ class Link:
             self._next_try = now + BACK_OFF_S[min(self._failures - 1, len(BACK_OFF_S) - 1)]
         finally:
             os.close(bell)
+
+    def end(self) -> None:
+        """The watch is over: let go of the observer, which ends by itself, and of what was shared with it."""
+        if self._process is not None:
+            try:
+                self._process.wait(END_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._no_wake()
+        if self._map_fd >= 0:
+            self._map_fd, fd = -1, self._map_fd
+            os.close(fd)
 
     def register(self, number: int) -> None:
         """Make the capture signal harmless, then say so; not where somebody else uses it already."""

@@ -76,7 +76,7 @@ class Watch:
         self._lines = Limit()
         self._gaps = 0
         self._alive_at = time.monotonic() + ALIVE_S
-        self._retired = self._said_stop = self._said_alone = False
+        self._retired = self._said_ready = self._said_stop = self._said_alone = False
         self._last: tuple[float, dict[str, Any]] | None = None
         self.heart.start()
         # Without /proc an observer could not tell when to end: then the thread watches alone.
@@ -128,9 +128,11 @@ class Watch:
         self.cells[mapping.LEAVING] = 1.0
 
     def ready(self) -> None:
-        """Start-up is complete."""
-        self.heart.ready()
-        self._alive_at = 0.0
+        """Start-up is complete; said again, or after the end, it means nothing."""
+        if not self._said_ready and self.cells[mapping.STATE] != mapping.STOPPED:
+            self._said_ready = True
+            self.heart.ready()
+            self._alive_at = 0.0
 
     def stop(self) -> None:
         """The app has shut down. The server may end by a signal right after, so the last record is written here."""
@@ -147,7 +149,8 @@ class Watch:
 
     def disown(self) -> None:
         """In a forked child: nothing here may write to what its parent shares with an observer."""
-        self.heart.cells = memoryview(bytearray(mapping.CELLS * 8)).cast("d")
+        self.heart.cells = self.cells = memoryview(bytearray(mapping.CELLS * 8)).cast("d")
+        self.shared.disown()
 
     def finish(self) -> None:
         """Write the last record; at exit at the latest."""
@@ -183,10 +186,12 @@ class Watch:
         while not self._retired and self.pid == os.getpid():
             try:
                 if not self._turn():
-                    return
+                    break
             except Exception:
                 log.warning("a stall could not be looked at", exc_info=True)
                 time.sleep(1)
+        if self.pid == os.getpid():
+            self.link.end()
 
     def _turn(self) -> bool:
         """One look at the beat; False when there is nothing left to watch."""
@@ -347,6 +352,9 @@ class Watch:
 
 def worker_number() -> int:
     """Which worker of its parent this process is, from 1; 0 where it is the only one."""
+    told = os.environ.get("UNSTALL_WORKER", "")
+    if told.isdigit():
+        return int(told)
     processes = sys.modules.get("multiprocessing.process")
     identity = getattr(processes and processes.current_process(), "_identity", ())
     return int(identity[-1]) if identity else 0
