@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 CONNECTIONS = 256
 LIFE_S = 5.0
 BACKLOG = 1024
-SEND_BUFFER_BYTES = 65_536
+SEND_BUFFER_BYTES = 131_072
 """The kernel's share of an answer that nobody reads."""
 IGNORED_BYTES = 131_072
 """How much a client may send in all: its request, and what it sends on though it has its answer."""
+_BODY = frozenset({"content-length", "transfer-encoding"})
 _LATER = (errno.EAGAIN, errno.EINTR)
 _TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -36,12 +37,13 @@ _TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Connection:
     """One client; ``rest`` is what is still to be sent, None before there is an answer."""
 
-    __slots__ = ("data", "ignored", "peer", "rest", "since", "sock")
+    __slots__ = ("awaits", "data", "ignored", "peer", "rest", "says_more", "since", "sock")
 
     def __init__(self, sock: _socket.socket, peer: str, since: float) -> None:
         self.sock, self.peer, self.since = sock, peer, since
         self.data = b""
-        self.ignored = 0
+        self.ignored = self.awaits = 0
+        self.says_more = True
         self.rest: list[memoryview] | None = None
 
 
@@ -61,6 +63,9 @@ class Listener:
     def listen(self, port: int) -> None:
         """Take the port on every address, of both versions of IP where there are two. Raises OSError."""
         sock = _bound(port)
+        # Both are handed down to the connections.
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         sock.listen(BACKLOG)
         self._socket = sock
         self._epoll.register(sock.fileno(), select.EPOLLIN)
@@ -106,26 +111,26 @@ class Listener:
 
     def _accept(self, now: float) -> None:
         assert self._socket is not None
+        listening = self._socket
         for _ in range(64):  # then let those who are in be answered
             try:
-                fd, address = self._socket._accept()  # type: ignore[attr-defined]
+                fd, address = listening._accept()  # type: ignore[attr-defined]
             except OSError as error:
                 if error.errno in _TOO_MANY and not self._evict():
                     time.sleep(0.05)
                 return
-            sock = _socket.socket(self._socket.family, self._socket.type, self._socket.proto, fd)
             if len(self._open) >= CONNECTIONS:
                 self._evict()
-            connection = Connection(sock, address[0] if isinstance(address, tuple) else "", now)
+            sock = _socket.socket(listening.family, listening.type, listening.proto, fd)
+            connection = self._open[fd] = Connection(sock, address[0] if isinstance(address, tuple) else "", now)
             try:
-                sock.setblocking(False)
-                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-                self._epoll.register(fd, select.EPOLLIN)
-                self._open[fd] = connection
                 self._read(connection)  # a request mostly comes with its connection
             except OSError as error:
                 if error.errno not in _LATER:
                     self._drop(connection)
+                    continue
+            if fd in self._open and not connection.awaits:
+                self._await(connection, select.EPOLLIN)
 
     def _evict(self) -> bool:
         oldest = next(iter(self._open.values()), None)
@@ -138,7 +143,7 @@ class Listener:
         connection.sock.close()  # which takes it out of the epoll set
 
     def _read(self, connection: Connection) -> None:
-        data = connection.sock.recv(16_384)
+        data = connection.sock.recv(16_384, _socket.MSG_DONTWAIT)
         connection.ignored += len(data)
         if not data or connection.ignored > IGNORED_BYTES:
             self._drop(connection)
@@ -153,6 +158,7 @@ class Listener:
                 return
             if request is not None:
                 answer = self._answer(request, connection.peer)
+                connection.says_more = not _BODY.isdisjoint(request.headers)
                 self._respond(connection, answer, request.method == "HEAD")
 
     def _respond(self, connection: Connection, answer: Answer, head_only: bool) -> None:
@@ -163,23 +169,35 @@ class Listener:
         self._send(connection)
 
     def _send(self, connection: Connection) -> None:
-        rest = connection.rest
+        rest, sock = connection.rest, connection.sock
         while rest:
             try:
-                sent = connection.sock.sendmsg(rest)
+                sent = sock.sendmsg(rest, (), _socket.MSG_DONTWAIT)
             except OSError as error:
                 if error.errno not in _LATER:
                     raise
-                self._epoll.modify(connection.sock.fileno(), select.EPOLLOUT)
+                self._await(connection, select.EPOLLOUT)
                 return
             while rest and sent >= len(rest[0]):
                 sent -= len(rest.pop(0))
             if sent:
                 rest[0] = rest[0][sent:]
+        if not connection.says_more:
+            self._drop(connection)
+            return
         # What the client still sends is read and dropped until it closes: closing first would reset the
         # connection and could take the answer with it.
-        connection.sock.shutdown(_socket.SHUT_WR)
-        self._epoll.modify(connection.sock.fileno(), select.EPOLLIN)
+        sock.shutdown(_socket.SHUT_WR)
+        self._await(connection, select.EPOLLIN)
+
+    def _await(self, connection: Connection, event: int) -> None:
+        if connection.awaits != event:
+            fd = connection.sock.fileno()
+            if connection.awaits:
+                self._epoll.modify(fd, event)
+            else:
+                self._epoll.register(fd, event)
+            connection.awaits = event
 
 
 def _bound(port: int) -> _socket.socket:

@@ -16,7 +16,8 @@ REASONS = {
     503: "Service Unavailable", 505: "HTTP Version Not Supported",
 }  # fmt: skip
 JSON, TEXT = "application/json", "text/plain; charset=utf-8"
-_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_VISIBLE = bytes(range(0x21, 0x7F))
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -61,20 +62,21 @@ def parse(data: bytes) -> Request | None:
 
 
 def _end_of_head(text: bytes) -> int:
-    ends = [at for at in (text.find(b"\r\n\r\n"), text.find(b"\n\n")) if at >= 0]
-    return min(ends, default=-1)
+    at = text.find(b"\r\n\r\n")
+    bare = text.find(b"\n\n", 0, at if at >= 0 else len(text))
+    return at if bare < 0 else bare
 
 
 def _request_line(line: bytes) -> tuple[str, str, bytes]:
     parts = line.split(b" ")
-    if len(parts) != 3 or not _TOKEN.issuperset(parts[0]):
+    if len(parts) != 3 or not parts[0] or parts[0].translate(None, _TOKEN):
         _refuse(400)
     method, target, version = parts
     if len(version) != 8 or not version.startswith(b"HTTP/") or version[6:7] != b"." or not _digits(version):
         _refuse(400)
     if version not in (b"HTTP/1.0", b"HTTP/1.1"):
         _refuse(505)
-    if not target or min(target) < 0x21 or max(target) > 0x7E:
+    if not target or target.translate(None, _VISIBLE):
         _refuse(400)
     if not target.startswith(b"/"):
         scheme, _, rest = target.partition(b"://")
@@ -92,7 +94,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(b":")
-        if not colon or not name or not _TOKEN.issuperset(name) or b"\0" in value or b"\r" in value:
+        if not colon or not name or name.translate(None, _TOKEN) or b"\0" in value or b"\r" in value:
             _refuse(400)
         key = name.lower().decode()
         if key == "host" and key in headers:
@@ -115,8 +117,19 @@ def head(status: int, kind: str, length: int, at: float) -> bytes:
     ).encode("ascii")
 
 
+_dates: dict[int, str] = {}
+
+
 def _date(at: float) -> str:
-    t = time.gmtime(at)
+    second = int(at)
+    text = _dates.get(second)
+    if text is None:
+        _dates.clear()
+        text = _dates[second] = _written(time.gmtime(second))
+    return text
+
+
+def _written(t: time.struct_time) -> str:
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
         f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
