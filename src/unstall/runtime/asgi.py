@@ -47,7 +47,7 @@ class Watched:
         scope[_MARK] = True
         if scope["type"] == "lifespan":
             try:
-                await self.app(scope, receive, _reporting(send, watch))
+                await self.app(scope, _noticing(receive, watch), _reporting(send, watch))
             finally:
                 watch.ready()  # also where the app knows no lifespan and has said so by raising
             return
@@ -116,6 +116,16 @@ def serves(app: Any = None, ready: bool = True) -> None:
     watch = _begin(watched if watched is not None else Watched(None, settings_from()))
     if watch is not None and ready:
         watch.ready()
+
+
+def _noticing(receive: Receive, watch: Any) -> Receive:
+    async def noticing() -> Message:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            watch.leaving()
+        return message
+
+    return noticing
 
 
 def _reporting(send: Send, watch: Any) -> Send:

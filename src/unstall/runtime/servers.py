@@ -17,7 +17,8 @@ def wrapped(app: Any) -> Any:
     try:
         from unstall.runtime import asgi, watch
 
-        watched = watch(app)
+        # An app that is wrapped already keeps what was chosen for it there.
+        watched = app if isinstance(app, asgi.Watched) else watch(app)
         asgi._here.last_app = watched
         return watched
     except Exception as error:
@@ -38,6 +39,22 @@ def patch_uvicorn(module: ModuleType) -> None:
         self.loaded_app = wrapped(self.loaded_app)
 
     config.load = load_watched
+
+
+def patch_uvicorn_server(module: ModuleType) -> None:
+    """`uvicorn.server`: with ``--lifespan off`` nothing but this says that the server serves."""
+    server = module.Server
+    startup = server.startup
+
+    @functools.wraps(startup)
+    async def startup_watched(self: Any, *args: Any, **kwargs: Any) -> None:
+        await startup(self, *args, **kwargs)
+        if self.started:
+            from unstall.runtime import asgi
+
+            asgi.serves(self.config.loaded_app)
+
+    server.startup = startup_watched
 
 
 def patch_gunicorn(module: ModuleType) -> None:
@@ -184,6 +201,7 @@ def _tell_serving(app: Any, ready: bool = True) -> None:
 
 PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "uvicorn.config": patch_uvicorn,
+    "uvicorn.server": patch_uvicorn_server,
     "gunicorn.workers.base": patch_gunicorn,
     "hypercorn.utils": patch_hypercorn,
     "granian.asgi": patch_granian,
