@@ -41,22 +41,6 @@ def patch_uvicorn(module: ModuleType) -> None:
     config.load = load_watched
 
 
-def patch_uvicorn_server(module: ModuleType) -> None:
-    """`uvicorn.server`: with ``--lifespan off`` nothing but this says that the server serves."""
-    server = module.Server
-    startup = server.startup
-
-    @functools.wraps(startup)
-    async def startup_watched(self: Any, *args: Any, **kwargs: Any) -> None:
-        await startup(self, *args, **kwargs)
-        if self.started:
-            from unstall.runtime import asgi
-
-            asgi.serves(self.config.loaded_app)
-
-    server.startup = startup_watched
-
-
 def patch_gunicorn(module: ModuleType) -> None:
     """`gunicorn.workers.base`: a worker knows which one it is, the process it runs in does not."""
     worker = module.Worker
@@ -201,7 +185,6 @@ def _tell_serving(app: Any, ready: bool = True) -> None:
 
 PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "uvicorn.config": patch_uvicorn,
-    "uvicorn.server": patch_uvicorn_server,
     "gunicorn.workers.base": patch_gunicorn,
     "hypercorn.utils": patch_hypercorn,
     "granian.asgi": patch_granian,
