@@ -72,7 +72,6 @@ class Annotations:
         file = project.module(stem) if stem is not None else None
         if file is None or depth > _DEEPEST:
             return None
-        self.r.deps.add(file)
         return self._alias(self.r.activation(file, 0), name, depth + 1)
 
     def _generic(self, act: Activation, entry: f.Expr, depth: int) -> Values:

@@ -30,7 +30,6 @@ class Callers:
         if name == "__init__":
             kind = act.me if act.me is not None and act.me[0] == "I" else ("I", act.file, func.owner, False)
             name = self.r.classes.row((kind[1], kind[2])).name
-        self.r.deps.add(f"call {name}")
         calls = self.r.index.callers(name)
         if not calls or len(calls) > _MOST_CALLERS:
             calls = []
@@ -43,13 +42,12 @@ class Callers:
             self._depth -= 1
         values = union((), *found)
         if values:
-            self.r.deps.add(-1)
+            self.r.inferred = True
         return values
 
     def _passed(self, file: int, number: int, act: Activation, position: int) -> Values:
         facts = self.r.project.facts(file)
         call = facts.calls[number]
-        self.r.deps.add(file)
         caller = self.r.entry(file, call.function)
         for value in self.r.evaluate(caller, call.func):
             if value[0] == "C" and act.func.name == "__init__":
@@ -88,7 +86,6 @@ class Callers:
 
     def assigned(self, name: str, receivers: tuple[str, ...]) -> Values:
         """What is assigned to ``receiver.name`` somewhere in the project."""
-        self.r.deps.add(f"attribute {name}")
         if self._depth >= _DEEPEST:
             return ()
         found: list[Values] = []
@@ -97,7 +94,7 @@ class Callers:
             for file, (_, receiver, function, value) in self.r.index.assignments(name)[:_MOST_CALLERS]:
                 entry = self.r.project.facts(file).exprs[receiver]
                 if str(entry[2] if entry[0] == "a" else entry[1]) in receivers:
-                    self.r.deps.update((-1, file))
+                    self.r.inferred = True
                     found.append(self.r.evaluate(self.r.entry(file, function), value))
         finally:
             self._depth -= 1

@@ -35,7 +35,6 @@ class Link(NamedTuple):
     edges: tuple[Edge, ...]
     on_loop: tuple[Activation, ...]
     unknown: tuple[tuple[int, str], ...]
-    deps: frozenset[Any]
 
 
 class Linker:
@@ -51,7 +50,6 @@ class Linker:
     def link(self, act: Activation) -> Link:
         """The links of one activation."""
         self.edges, self.on_loop, self.unknown = [], [], []
-        outer, self.r.deps = self.r.deps, {act.file}
         for effect in act.func.effects:
             if effect.kind == "call":
                 self._call(act, effect, act.facts.calls[effect.ref])
@@ -61,9 +59,8 @@ class Linker:
             elif effect.kind != "short":
                 for value in self.r.evaluate(act, effect.ref):
                     self._use(act, effect, value, "iterate" if effect.kind == "iterate" else "with")
-        deps, self.r.deps = frozenset(self.r.deps), outer
         self._sections(act)
-        return Link(tuple(_worst_per_place(self.edges)), tuple(self.on_loop), tuple(self.unknown), deps)
+        return Link(tuple(_worst_per_place(self.edges)), tuple(self.on_loop), tuple(self.unknown))
 
     def _sections(self, act: Activation) -> None:
         """Note on lock edges the lines that they hold the lock for."""
@@ -82,11 +79,9 @@ class Linker:
     # --- calls --------------------------------------------------------------------------------------
 
     def _call(self, act: Activation, effect: f.Effect, call: f.Call) -> None:
-        before, self.r.deps = self.r.deps, set()
+        self.r.inferred = False
         values = self.r.evaluate(act, call.func)
-        inferred = -1 in self.r.deps or len(values) > 1
-        before |= self.r.deps
-        self.r.deps = before
+        inferred = self.r.inferred or len(values) > 1
         if not values:
             self._unresolved(act, effect, call)
         arguments = None

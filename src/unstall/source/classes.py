@@ -21,15 +21,13 @@ class Classes:
     def __init__(self, resolver: Resolver) -> None:
         self.r = resolver
         self._orders: dict[ClassKey, tuple[tuple[ClassKey, ...], tuple[str, ...]]] = {}
-        self._looked: dict[Any, tuple[Values, frozenset[Any]]] = {}
+        self._looked: dict[Any, tuple[Values, bool]] = {}
         self._children: dict[ClassKey, tuple[ClassKey, ...]] = {}
 
     def order(self, key: ClassKey) -> tuple[tuple[ClassKey, ...], tuple[str, ...]]:
         """The project's classes in the order of look-up, and the library classes at the end of it."""
         known = self._orders.get(key)
         if known is not None:
-            for file, _ in known[0]:
-                self.r.deps.add(file)
             return known
         self._orders[key] = (key,), ()
         own: list[ClassKey] = [key]
@@ -64,15 +62,12 @@ class Classes:
                     for grandchild in self.subclasses(child):
                         found[grandchild] = None
             known = self._children[key] = tuple(found)[:_MOST_SUBCLASSES]
-        if self.r.index.children(self.row(key).name):
-            self.r.deps.add(f"class {self.row(key).name}")
         return known
 
     def find(self, key: ClassKey, name: str) -> tuple[ClassKey, tuple[int, ...]] | None:
         """The first class in look-up order whose body binds a name, with what it binds."""
         for at in self.order(key)[0]:
             facts = self.r.project.facts(at[0])
-            self.r.deps.add(at[0])
             bound = facts.functions[facts.classes[at[1]].body].names.get(name)
             if bound:
                 return at, bound
@@ -83,9 +78,10 @@ class Classes:
         key = ("i", me, name)
         known = self._looked.get(key)
         if known is None:
-            self._looked[key] = (), frozenset()
+            self._looked[key] = (), False
             known = self._looked[key] = self.r.tracked(lambda: self._instance_attribute(me, name))
-        self.r.deps.update(known[1])
+        if known[1]:
+            self.r.inferred = True
         return known[0]
 
     def _instance_attribute(self, me: Value, name: str) -> Values:
@@ -100,7 +96,7 @@ class Classes:
         if not me[3] and (found is not None or not values):
             overrides = self._overrides(key, name, me)
             if overrides:
-                self.r.deps.add(-1)
+                self.r.inferred = True
                 values = overrides if abstract else union(values, overrides)
         if not values and not name.startswith("__"):
             values = tuple(("O", f"{base}().{name}") for base in self.order(key)[1][:3])
@@ -115,7 +111,6 @@ class Classes:
             facts = self.r.project.facts(child[0])
             bound = facts.functions[facts.classes[child[1]].body].names.get(name)
             if bound:
-                self.r.deps.add(child[0])
                 found.extend(self.bound(child, bound, ("I", *child, False), ("I", *child, False)))
             if len(found) >= _MOST_OVERRIDES:
                 break
@@ -125,13 +120,12 @@ class Classes:
         """What methods assign to ``self.name``, in the class, its bases or, where that is nothing, its subclasses."""
         found: list[Values] = []
         for at in self.order(key)[0]:
-            self.r.deps.add(at[0])
             for function, value in self.row(at).attributes.get(name, ()):
                 found.append(self.r.evaluate(self.r.method_activation(at[0], function, me), value))
         if not any(found) and not me[3]:
             for child in self.subclasses(key)[:_MOST_OVERRIDES]:
                 for function, value in self.row(child).attributes.get(name, ()):
-                    self.r.deps.update((-1, child[0]))
+                    self.r.inferred = True
                     inner = self.r.method_activation(child[0], function, ("I", *child, False))
                     found.append(self.r.evaluate(inner, value))
         return union((), *found)

@@ -13,22 +13,20 @@ from unstall.source.index import Index
 from unstall.source.origins import BUILTINS
 from unstall.source.project import Project
 from unstall.source.results import Results
-from unstall.source.values import DEEPEST_ACTIVATION, Activation, Value, Values, elements, union, useful
+from unstall.source.values import DEEPEST_ACTIVATION, Activation, Value, Values, bounded, elements, union, useful
 
 _MOST_ACTIVATIONS = 24
 _DEEPEST = 150
 _LONGEST_ORIGIN = 12
+_OPEN: tuple[Values, bool] = (), False
+"""What is known of a value while it is being looked for, and where there is nothing to know."""
 _CONTAINER_ACCESS = frozenset(
     ["get", "pop", "popitem", "values", "items", "setdefault", "__getitem__", "copy", "popleft"]
 )
 
 
 class Resolver:
-    """Answers on demand and remembers; every answer keeps the files it rests on in ``deps``.
-
-    ``deps`` holds file numbers, ``"call name"`` or ``"class name"`` for project-wide look-ups, and -1 where the
-    answer is inferred and not certain.
-    """
+    """Answers on demand and remembers. ``inferred`` turns true where an answer is not certain."""
 
     def __init__(self, project: Project, catalogue: Catalogue) -> None:
         self.project, self.catalogue = project, catalogue
@@ -36,11 +34,11 @@ class Resolver:
         self.classes = Classes(self)
         self.results = Results(self)
         self.annotations = Annotations(self)
-        self.deps: set[Any] = set()
+        self.inferred = False
         self._activations: dict[Any, Activation] = {}
         self._plain: dict[tuple[int, int], Activation] = {}
         self._counts: dict[tuple[int, int], int] = {}
-        self._names: dict[tuple[str, str], tuple[Values, frozenset[Any]]] = {}
+        self._names: dict[tuple[str, str], tuple[Values, bool]] = {}
         self._depth = 0
 
     # --- activations ----------------------------------------------------------------------------------
@@ -116,14 +114,14 @@ class Resolver:
 
     # --- evaluation -------------------------------------------------------------------------------------
 
-    def tracked(self, compute: Callable[[], Values]) -> tuple[Values, frozenset[Any]]:
-        """Compute, and tell what the answer rests on."""
-        outer, self.deps = self.deps, set()
+    def tracked(self, compute: Callable[[], Values]) -> tuple[Values, bool]:
+        """Compute, and tell whether the answer is inferred."""
+        outer, self.inferred = self.inferred, False
         try:
             values = compute()
         finally:
-            inner, self.deps = self.deps, outer
-        return values, frozenset(inner)
+            inner, self.inferred = self.inferred, outer
+        return values, inner
 
     def evaluate(self, act: Activation, expr: int) -> Values:
         """The values an expression may have in an activation, empty where nothing is known."""
@@ -134,16 +132,17 @@ class Resolver:
             entry = act.facts.exprs[expr]
             if entry[0] == "k" or self._depth > _DEEPEST:
                 return ()
-            act.memo[expr] = (), frozenset()
+            act.memo[expr] = _OPEN
             self._depth += 1
-            outer, self.deps = self.deps, {act.file}
+            outer, self.inferred = self.inferred, False
             try:
                 values = _OPERATIONS[entry[0]](self, act, entry)
             finally:
                 self._depth -= 1
-                inner, self.deps = self.deps, outer
-            known = act.memo[expr] = values, frozenset(inner)
-        self.deps |= known[1]
+                inner, self.inferred = self.inferred, outer
+            known = act.memo[expr] = (values, inner) if values or inner else _OPEN
+        if known[1]:
+            self.inferred = True
         return known[0]
 
     def many(self, act: Activation, exprs: tuple[int, ...]) -> Values:
@@ -177,7 +176,6 @@ class Resolver:
     def module_name(self, file: int, name: str) -> Values:
         """A name of a module, or of the builtins."""
         module = self.activation(file, 0)
-        self.deps.add(file)
         bound = module.func.names.get(name)
         if bound is not None:
             return self.many(module, bound + module.func.names.get(name + "[]", ()))
@@ -194,15 +192,15 @@ class Resolver:
         key = stem, name
         known = self._names.get(key)
         if known is None:
-            self._names[key] = (), frozenset()
+            self._names[key] = _OPEN
             known = self._names[key] = self.tracked(lambda: self._member(stem, name))
-        self.deps |= known[1]
+        if known[1]:
+            self.inferred = True
         return known[0]
 
     def _member(self, stem: str, name: str) -> Values:
         file = self.project.module(stem)
         if file is not None:
-            self.deps.add(file)
             facts = self.project.facts(file)
             if name in facts.functions[0].names or facts.stars:
                 values = self.module_name(file, name)
@@ -285,7 +283,7 @@ class Resolver:
                 inner: Values = value[1][literal]
                 return inner
         if value[0] in "XT":
-            self.deps.add(-1)
+            self.inferred = True
             return elements(value)
         if value[0] == "O":
             return (self.outside(value[1] + "[]"),)
@@ -306,10 +304,10 @@ class Resolver:
 
     def on_container(self, act: Activation, entry: f.Expr) -> Values:
         values = self.many(act, entry[1])
-        return (("X", values),) if values else (("X", ()),)
+        return (bounded(("X", values)),)
 
     def on_sequence(self, act: Activation, entry: f.Expr) -> Values:
-        return (("T", tuple([self.evaluate(act, e) for e in entry[1]])),)
+        return (bounded(("T", tuple([self.evaluate(act, e) for e in entry[1]]))),)
 
     def on_choice(self, act: Activation, entry: f.Expr) -> Values:
         return self.many(act, entry[1])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unstall.source import facts as f
 from unstall.source.callers import Callers
 from unstall.source.origins import COPIED, ELEMENT, SAME
-from unstall.source.values import Activation, Value, Values, elements, union
+from unstall.source.values import Activation, Value, Values, bounded, elements, union
 
 if TYPE_CHECKING:
     from unstall.source.names import Resolver
@@ -116,7 +116,6 @@ class Results:
         for key in after:
             bound = self.r.classes.row(key)
             body = self.r.project.facts(key[0]).functions[bound.body].names.get(name)
-            self.r.deps.add(key[0])
             if body:
                 return self.r.classes.bound(key, body, me, me)
         return tuple(("O", f"{base}().{name}") for base in libraries[:3])
@@ -177,14 +176,14 @@ class Results:
         """What a function gives back: what it declares, or what its return statements say."""
         known = act.memo.get("returned")
         if known is None:
-            act.memo["returned"] = (), frozenset()
+            act.memo["returned"] = (), False
             known = act.memo["returned"] = self.r.tracked(lambda: self._returned(act))
-        self.r.deps |= known[1]
+        if known[1]:
+            self.r.inferred = True
         return known[0]
 
     def _returned(self, act: Activation) -> Values:
         func = act.func
-        self.r.deps.add(act.file)
         declared: Values = ()
         if func.annotation >= 0:
             declared = self.r.annotations.instance(self.scope_around(act), func.annotation)
@@ -215,7 +214,7 @@ class Results:
     def _library_result(self, origin: str, positional: tuple[Values, ...]) -> Values:
         first = positional[0] if positional else ()
         if origin in COPIED:
-            return union((), *[(v,) if v[0] in "XT" else (("X", self.element(v)),) for v in first]) or (("X", ()),)
+            return union((), *[(v,) if v[0] in "XT" else (bounded(("X", self.element(v))),) for v in first]) or (("X", ()),)
         if origin in SAME:
             return first or (("X", ()),)
         if origin in ELEMENT:
@@ -248,7 +247,7 @@ class Results:
         """What iterating a value gives."""
         match value[0]:
             case "X" | "T":
-                self.r.deps.add(-1)
+                self.r.inferred = True
                 return elements(value)
             case "G" | "W":
                 return self.yielded(value[1])

@@ -26,6 +26,8 @@ Value = tuple[Any, ...]
 Values = tuple[Value, ...]
 
 MOST_VALUES = 10
+MOST_HELD = 64
+"""Values in a container and in the containers inside it: trees of displays would grow without end."""
 DEEPEST_ACTIVATION = 5
 
 
@@ -48,7 +50,7 @@ class Activation:
         self.file, self.function, self.facts = file, function, facts
         self.func: FunctionFacts = facts.functions[function]
         self.me, self.env, self.binds, self.key, self.depth = me, env, binds, key, depth
-        self.memo: dict[Any, tuple[Values, frozenset[Any]]] = {}
+        self.memo: dict[Any, tuple[Values, bool]] = {}
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -83,6 +85,23 @@ def elements(value: Value) -> Values:
     if value[0] == "T":
         return union((), *value[1])
     return ()
+
+
+def bounded(container: Value) -> Value:
+    """A container, without the containers inside it where together they hold too much."""
+    if _size(container) <= MOST_HELD:
+        return container
+    if container[0] == "T":
+        return ("T", tuple([tuple(v for v in values if v[0] not in "XT") for values in container[1]]))
+    return ("X", tuple([v for v in container[1] if v[0] not in "XT"]))
+
+
+def _size(value: Value) -> int:
+    if value[0] == "X":
+        return 1 + sum(map(_size, value[1]))
+    if value[0] == "T":
+        return 1 + sum(_size(v) for values in value[1] for v in values)
+    return 1
 
 
 def useful(value: Value) -> bool:
