@@ -151,6 +151,20 @@ def test_sources_that_refer_to_themselves_end(text: str, tmp_path: Path) -> None
     assert check(tmp_path, Options(cache=False)).findings == ()
 
 
+def test_displays_of_displays_do_not_grow_without_end(tmp_path: Path) -> None:
+    lines = [f"def f{n}(): pass" for n in range(9)]
+    lines += ["async def grow(x):", f"    x0 = [{', '.join(f'f{n}' for n in range(9))}]"]
+    lines += [f"    x{n + 1} = [x{n}, {{'a': x{n}, 'b': [x{n}]}}, (x{n}, f{n % 9}, x{n})]" for n in range(60)]
+    (tmp_path / "m0.py").write_text("\n".join([*lines, "    grow(x60)"]))
+    assert check(tmp_path, Options(cache=False)).findings == ()
+
+
+def test_values_are_followed_through_hundreds_of_calls_within_calls(tmp_path: Path) -> None:
+    lines = [f"def f{n}(x): return f{n + 1}(x)" for n in range(400)]
+    (tmp_path / "m0.py").write_text("\n".join([*lines, "def f400(x): return x", "async def g(): f0(open)().read()"]))
+    assert check(tmp_path, Options(cache=False)).stats.coroutines == 1
+
+
 def test_a_file_that_does_not_parse_is_counted_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("def f(:\n")
     ((path, reason),) = check(tmp_path, Options(cache=False)).stats.unparsed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ _ORDER = {"error": 0, "warning": 1, "note": 2}
 _MOST_CHAINS = 200
 """Of one finding; with every route, ten times as many."""
 _DEEPEST_AWAITS = 6
+_FRAMES = 20_000
 
 Ups = dict[FunctionKey, list[tuple[Entrance, tuple[Hop, ...]]]]
 """How routes await their way to a coroutine."""
@@ -127,6 +129,23 @@ def analysed(
     only: frozenset[str] | None = None,
 ) -> CheckReport:
     """Findings from facts; where ``only`` is given, from the coroutines of these files, and without what awaits them."""
+    # Values are followed through calls within calls, each a dozen frames deep.
+    frames = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(frames, _FRAMES))
+    try:
+        return _analysed(paths, stored, options, left_out, around, only)
+    finally:
+        sys.setrecursionlimit(frames)
+
+
+def _analysed(
+    paths: list[str],
+    stored: Stored,
+    options: Options,
+    left_out: int,
+    around: tuple[str, ...],
+    only: frozenset[str] | None,
+) -> CheckReport:
     outlines = [outline_of(stored.entries[path]) for path in paths]
     properties = frozenset(name for outline in outlines for name in outline.properties)
     project = Project(paths, lambda number: facts_of(stored.entries[paths[number]], properties), outlines, around)

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-SCHEMA = 4
+SCHEMA = 5
 """Rises whenever the shape of the facts or what is put in them changes; caches of another number are dropped."""
 
 ASYNC, GENERATOR, PROPERTY, STATIC, CLASSMETHOD, ABSTRACT, LAMBDA, OVERLOAD, MANAGER, CLASS_BODY = (

@@ -214,7 +214,9 @@ class Results:
     def _library_result(self, origin: str, positional: tuple[Values, ...]) -> Values:
         first = positional[0] if positional else ()
         if origin in COPIED:
-            return union((), *[(v,) if v[0] in "XT" else (bounded(("X", self.element(v))),) for v in first]) or (("X", ()),)
+            return union((), *[(v,) if v[0] in "XT" else (bounded(("X", self.element(v))),) for v in first]) or (
+                ("X", ()),
+            )
         if origin in SAME:
             return first or (("X", ()),)
         if origin in ELEMENT:

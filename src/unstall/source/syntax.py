@@ -8,6 +8,7 @@ from typing import Any
 
 from unstall.source import facts as f
 from unstall.source.expressions import Expressions
+from unstall.source.newer import older
 from unstall.source.scopes import Scope
 from unstall.source.suppress import ignores_in
 
@@ -17,12 +18,17 @@ _DEPTH = 12_000
 
 
 def read_facts(text: str, filename: str = "<source>") -> f.FileFacts:
-    """Parse one file. Source that this Python cannot parse gives facts with ``error`` set; nothing is raised."""
+    """Parse one file. Source that this Python cannot parse, not even as ``older`` spells it, gives facts with ``error``
+    set; nothing is raised."""
     lines = text.count("\n") + 1
     try:
         tree = ast.parse(text, filename)
     except SyntaxError as error:
-        return f.unreadable(f"line {error.lineno or 1}: {error.msg}", lines)
+        try:
+            text = older(text)
+            tree = ast.parse(text, filename)
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return f.unreadable(f"line {error.lineno or 1}: {error.msg}", lines)
     except (ValueError, MemoryError, RecursionError) as error:
         return f.unreadable(f"{type(error).__name__}: {error}", lines)
     before = sys.getrecursionlimit()
