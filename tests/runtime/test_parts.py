@@ -84,6 +84,24 @@ def test_the_time_of_a_stall_goes_to_what_took_it(steps: list[dict[str, Any]], c
     assert sum(value or 0.0 for name, value in parts.items() if name != "gc_s") <= 0.3 + 1e-6
 
 
+def test_a_wait_for_a_processor_counts_before_the_kernel_has_booked_it() -> None:
+    waiting = {"letter": "R", "where": "", "cpu_s": 0.02}
+    assert breakdown(FakeBooks(), [waiting, {}])["run_queue_s"] == pytest.approx(0.18)
+    # Booked when it is over, it is not counted again.
+    parts = breakdown(FakeBooks(), [waiting, {}, {"wait_s": 0.18, "cpu_s": 0.12}])
+    assert (parts["run_queue_s"], parts["cpu_s"]) == (pytest.approx(0.18), pytest.approx(0.12))
+
+
+def test_a_short_freeze_of_the_machine_does_not_excuse_a_sleep() -> None:
+    ledger = Ledger(FakeBooks())  # type: ignore[arg-type]
+    ledger.healthy(100.0, 0.0)
+    ledger.begin(100.0, 0.0)
+    ledger.step(100.2, overslept_s=0.15)
+    assert blame(0.2, ledger.breakdown(100.2, 0.0, 0.0), 0.1) == "code"
+    ledger.step(102.2, overslept_s=1.9)
+    assert ledger.breakdown(102.2, 0.0, 0.0)["suspended_s"] == pytest.approx(1.9)
+
+
 def test_throttling_of_another_thread_does_not_excuse_a_sleep() -> None:
     parts = breakdown(FakeBooks(), [{}, {"quota_s": 0.2}, {"quota_s": 0.3}])
     assert parts["throttled_s"] == 0.0

@@ -38,7 +38,7 @@ _monotonic = time.monotonic
 
 
 class Heart:
-    """Beats on one loop and stores when; all its methods but `stopped` are called on that loop's thread."""
+    """Beats on one loop and stores when; all its methods but `stopped` and `passed` are called on that loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared, threshold_s: float) -> None:
         self.loop = loop
@@ -88,6 +88,12 @@ class Heart:
     def sign(self) -> None:
         """Note that the loop is between two callbacks; twice a request, so the last one is not read back."""
         now = _monotonic()
+        if now - self.sign_at >= self.threshold_s:
+            self._close(self.sign_at, self.cells[BEAT], now)
+        self.cells[SIGN] = self.sign_at = now
+
+    def passed(self, now: float) -> None:
+        """Another thread saw the loop between two callbacks: as good a sign as any."""
         if now - self.sign_at >= self.threshold_s:
             self._close(self.sign_at, self.cells[BEAT], now)
         self.cells[SIGN] = self.sign_at = now

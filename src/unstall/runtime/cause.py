@@ -12,6 +12,9 @@ import os
 
 GIL_SWITCHES_PER_S = 80.0
 """A thread that waits for the GIL wakes up every 5 ms to ask again; one that waits for a lock sleeps."""
+FREEZE_S = 0.25
+_POLLS = ("ep_poll", "do_epoll", "do_poll", "do_select")
+"""Where a loop sleeps that has nothing to do."""
 
 
 class Books:
@@ -74,6 +77,7 @@ class Ledger:
         self._last: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
         self._switches = (0.0, 0)
         self._state = ""
+        self._queueing = 0.0
         self._start = 0.0
         self._gc = 0.0
 
@@ -87,6 +91,7 @@ class Ledger:
         waited = ran[1] if ran is not None else 0.0
         self._start, self._gc = start, gc_s
         self._spent = [0.0] * 6
+        self._queueing = 0.0
         self._last = (start, cpu_at_start, waited, throttled)
         self._switches = (start, -1)
         self._state = "R"
@@ -105,28 +110,42 @@ class Ledger:
             return
         quota = books.throttled()
         d_cpu, d_wait = max(0.0, ran[0] - cpu), max(0.0, ran[1] - waited)
-        rest = max(0.0, wall - d_cpu - d_wait)
+        # The books show a wait for a processor only once it is over: until then it is known by what is missing.
+        rest = max(0.0, wall + self._queueing - d_cpu - d_wait)
+        still = state == "R" and not d_cpu and not d_wait
+        self._queueing = 0.0
         wants_to_run = state == "R" or (self._state == "R" and not where)
         if wants_to_run:
             held_back = min(max(0.0, quota - throttled), rest + d_wait)
             # What was waited for a processor is counted there; here only what the books leave open.
             self._spent[4] += min(held_back, rest)
             rest -= min(held_back, rest)
-        frozen = min(rest, overslept_s)
+        # Who sleeps in a call sleeps through a short freeze of the machine as well.
+        would_notice = state in ("R", "T", "t") or where.startswith(_POLLS) or overslept_s >= FREEZE_S
+        frozen = min(rest, overslept_s) if would_notice else 0.0
         self._spent[3] += frozen
         rest -= frozen
         if state in "tT" and state:
             self._spent[3] += rest
+        elif state == "R" and (still or not self._slept(now)):
+            self._queueing = rest
         elif "futex" in where or where in ("", "0"):
             # Awake at this instant, or in a futex: who waits for the GIL is now the one, now the other.
             again = self._asks_again(now)
             self._spent[2 if again else 1 if "futex" in where else 0] += rest
-        elif where.startswith(("ep_poll", "do_epoll", "do_poll", "do_select")) and self._state == "T":
+        elif where.startswith(_POLLS) and self._state == "T":
             self._spent[3] += rest
         else:
             self._spent[0] += rest
         self._state = state
         self._last = (now, ran[0], ran[1], quota)
+
+    def _slept(self, now: float) -> bool:
+        """True when the thread has gone to sleep of its own accord since its switches were last counted."""
+        before, count = self._switches[1], self.books.switches()
+        if before < 0:
+            self._switches = (now, count)
+        return before >= 0 and count != before
 
     def _asks_again(self, now: float) -> bool:
         since, before = self._switches
@@ -139,7 +158,7 @@ class Ledger:
         wall = max(0.0, end - self._start)
         _, cpu, waited, quota = self._last
         base_wait = self._base[1][1] if self._base[1] is not None else waited
-        run_queue = max(0.0, waited - base_wait)
+        run_queue = max(0.0, waited - base_wait) + self._queueing
         throttled = self._spent[4]
         # Older kernels book throttled time as waiting for a processor.
         moved = min(run_queue, max(0.0, quota - self._base[2] - throttled))

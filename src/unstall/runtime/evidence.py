@@ -6,7 +6,7 @@ from unstall.runtime.recorder import SCHEMA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Line = tuple[str, int, str, bool]
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PROOFS = {"frame": 0, "task": 1, "callback": 2, "table": 3, None: 4}
 IN_FLIGHT_SHOWN = 20
 STACK_SHOWN = 100
+PUBLISHED = 8
 
 
 class Sample:
@@ -77,6 +78,15 @@ class Episode:
         most = max(counts.values())
         ranked = [s for s in self.samples if counts.get(_key(s.stack)) == most]
         return min(ranked, key=lambda s: (_PROOFS.get(s.route_proof, 4), s.call is None))
+
+    def publish(self, write: Callable[[Any], bool], final: bool) -> None:
+        """Hand the samples to the observer, the first ones and the latest, as many as there is room for."""
+        samples = self.samples
+        if len(samples) > PUBLISHED:
+            samples = samples[: PUBLISHED // 2] + samples[-PUBLISHED // 2 :]
+        plain = tuple(s.plain() for s in samples)
+        while plain and not write((self.start, plain, self.in_flight, final)):
+            plain = plain[: len(plain) // 2]
 
     def event(self, name: str, duration_s: float, started_at: float, who: dict[str, Any]) -> dict[str, Any]:
         """The record of ``name`` (stall_began, stall_update, stall_ended, killed); ``started_at`` is wall time."""

@@ -22,7 +22,7 @@ from unstall.runtime.recorder import SCHEMA, Recorder, try_write
 from unstall.runtime.routes import RouteTable
 from unstall.runtime.rules import Rules
 from unstall.runtime.story import Story
-from unstall.runtime.timing import stall_start
+from unstall.runtime.timing import BUSY, BUSY_S, EARLY, stall_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Observer:
         self.gaps = int(self.cells[mapping.GAPS])
         self._bell_fd = bell_fd
         self._captured: list[Sample] = []
+        self._rung = self._busy_until = 0.0
         self._death = Death(self.pid, ticks)
         if settings.get("health"):
             self._open_port(settings, map_fd)
@@ -89,8 +90,18 @@ class Observer:
                 self._stall(start, now)
             else:
                 self.ledger.healthy(now, cells[mapping.GC])
-                self._death.wait(start + self.threshold_s - now)
+                self._death.wait(self._ring_early(start, now) - now)
         self._gone()
+
+    def _ring_early(self, start: float, now: float) -> float:
+        """When to look again: before a stall is one, the sampler in the app has to see what the loop is in."""
+        if now - start >= BUSY * self.threshold_s:
+            if self._rung != start:
+                self._rung = start
+                try_write(self._bell_fd, b"!")
+            self._busy_until = now + BUSY_S
+            return start + self.threshold_s
+        return start + (BUSY if now < self._busy_until else EARLY) * self.threshold_s
 
     def _stall(self, start: float, now: float) -> None:
         episode = Episode(start, self.threshold_s)
@@ -104,6 +115,8 @@ class Observer:
         self._evidence(episode, now + WAIT_FOR_ROUTE_S)
         if self.cells[mapping.STATE] not in (mapping.STARTING, mapping.RUNNING):
             return  # the loop was left, not blocked
+        if not self._goes_on(start) and all(gap[0] != start for gap in self.shared.gaps_since(self.gaps)[1]):
+            return  # many short callbacks, as the sampler saw meanwhile
         if self.cells[mapping.TOLD] == start:  # the app had begun to tell of it when this observer came up
             while self._goes_on(start) and not self._death.happened:
                 self._death.wait(0.02)

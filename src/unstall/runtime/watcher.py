@@ -17,6 +17,7 @@ from unstall import __version__
 from unstall.runtime import aftermath, asgi, mapping
 from unstall.runtime.beat import Heart
 from unstall.runtime.cause import Books, Ledger, blame, start_ticks
+from unstall.runtime.entered import Callbacks
 from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample
 from unstall.runtime.homes import own_files
 from unstall.runtime.naming import route_of
@@ -30,15 +31,16 @@ from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_
 from unstall.runtime.spawn import Link
 from unstall.runtime.story import Limit, Story
 from unstall.runtime.thread_pool import ThreadPool
-from unstall.runtime.timing import stall_start
+from unstall.runtime.timing import BUSY, EARLY, stall_start
+from unstall.runtime.turns import Turns
+from unstall.runtime.workers import worker_count, worker_number
 
 log = logging.getLogger("unstall")
 ALIVE_S = 60.0
 LATE_MESSAGE_S = 120.0
+TURN_LOOK_S = 0.005
 LOOK_S = 0.5
 """How often the server and the thread pool are looked at."""
-PUBLISHED = 8
-"""How many samples of a stall go to the observer: the first ones and the latest."""
 
 
 class Watch:
@@ -69,6 +71,8 @@ class Watch:
         self.stalls = 0
         self.stalled_s = 0.0
         self.table = RouteTable()
+        self._turns = Turns(loop, self.heart.thread)
+        self._callbacks = Callbacks(loop)
         self.pool = ThreadPool(loop, self.shared, self.own)
         self.outlets = Outlets(settings.sinks, Source(self.shared, self.table), log.warning)
         self.heart.lags = self.outlets.lags
@@ -205,13 +209,16 @@ class Watch:
         if now - start >= threshold_s:
             self._stalled(start)
             return True
+        if now - start >= BUSY * threshold_s:
+            self._wait_for_stall(start)
+            return True
         self._count()
         self._chores(now)
         if self.link.alive:
             self.link.rest(LOOK_S)  # the observer rings when a beat is overdue
             return True
         self.ledger.healthy(now, cells[mapping.GC])
-        rest = start + threshold_s - time.monotonic()
+        rest = start + EARLY * threshold_s - time.monotonic()
         if rest > 0:
             time.sleep(rest)
         return True
@@ -248,14 +255,28 @@ class Watch:
             self._alive_at = now + ALIVE_S
             self.recorder.write(self.life("alive"))
 
+    def _wait_for_stall(self, start: float) -> None:
+        """A beat is overdue: until it is a stall, see whether the loop is in one callback or runs through many."""
+        cells, until = self.cells, start + self.settings.threshold_s
+        self._turns.forget()
+        while stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) == start and not self.heart.stopped:
+            if self._turns.moved_on():
+                self.heart.passed(time.monotonic())
+                break
+            rest = until - time.monotonic()
+            if rest <= 0:
+                return  # what is known of the callback is of use in the stall
+            time.sleep(min(TURN_LOOK_S, rest))
+        self._turns.forget()
+
     def _stalled(self, start: float) -> None:
         """From the moment a stall is seen to its end."""
         cells = self.cells
         episode = Episode(start, self.settings.threshold_s)
-        episode.add(self._look())
+        episode.add(self._look(start))
         episode.in_flight = tuple(self.table.name(route_of(s)) for s in list(self.in_flight.values())[:IN_FLIGHT_SHOWN])
         alone = not self.link.alive
-        self._publish(episode, False)
+        episode.publish(self.shared.evidence.write, False)
         cpu = cells[mapping.CPU]
         self.ledger.begin(start, cpu)
         if alone:
@@ -267,8 +288,11 @@ class Watch:
             time.sleep(0.02 if time.monotonic() - start < 2 else 0.1)
             if stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) != start:
                 break
-            episode.add(self._look())
-            self._publish(episode, False)
+            if self._turns.moved_on():
+                self.heart.passed(time.monotonic())
+                break
+            episode.add(self._look(start))
+            episode.publish(self.shared.evidence.write, False)
             self._sight(episode)
             if not alone and not self.link.alive:
                 alone = True  # the witness died: go on from here
@@ -278,7 +302,8 @@ class Watch:
                 self._judge(episode, start + lasted, cpu)
             if alone and lasted - episode.told_s >= 1:
                 self.story.update(episode, time.monotonic())
-        self._publish(episode, True)
+        self._turns.forget()
+        episode.publish(self.shared.evidence.write, True)
         self._over(episode, alone, cpu)
 
     def _judge(self, episode: Episode, now: float, cpu: float, over: bool = False) -> None:
@@ -327,17 +352,13 @@ class Watch:
             time.sleep(0.01)
         return None
 
-    def _publish(self, episode: Episode, final: bool) -> None:
-        samples = episode.samples
-        if len(samples) > PUBLISHED:
-            samples = samples[: PUBLISHED // 2] + samples[-PUBLISHED // 2 :]
-        plain = tuple(s.plain() for s in samples)
-        while plain and not self.shared.evidence.write((episode.start, plain, episode.in_flight, final)):
-            plain = plain[: len(plain) // 2]
-
-    def _look(self) -> Sample | None:
+    def _look(self, start: float) -> Sample | None:
         seen = sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched.__call__.__code__)
-        if seen is not None and seen.route is not None:
+        if seen is None:
+            return None
+        if seen.route is None:
+            seen.route, seen.route_proof = self._callbacks.request(start)
+        if seen.route is not None:
             seen.route = self.table.name(seen.route)
         return seen
 
@@ -348,22 +369,6 @@ class Watch:
             self.stalls += 1
             self.stalled_s += end - start
         return gaps
-
-
-def worker_number() -> int:
-    """Which worker of its parent this process is, from 1; 0 where it is the only one."""
-    told = os.environ.get("UNSTALL_WORKER", "")
-    if told.isdigit():
-        return int(told)
-    processes = sys.modules.get("multiprocessing.process")
-    identity = getattr(processes and processes.current_process(), "_identity", ())
-    return int(identity[-1]) if identity else 0
-
-
-def worker_count() -> int | None:
-    """How many workers the server was asked for; None where that is not known."""
-    asked = os.environ.get("UNSTALL_WORKERS") or os.environ.get("WEB_CONCURRENCY", "")
-    return int(asked) if asked.isdigit() else None
 
 
 if hasattr(os, "register_at_fork"):
