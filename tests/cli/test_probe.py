@@ -96,13 +96,23 @@ def test_stalls_without_a_watched_time_give_odds_never_rates(deploy: Path, tmp_p
 def test_write_changes_the_manifest_and_the_odds_are_gone(deploy: Path) -> None:
     done = run(deploy, "--block", "25s", "--write")
     assert done.exit_code == 0, done.output
-    assert "2 lines changed" in done.stdout
-    assert "restart probability per 25.0 s block: 0.00" in run(deploy, "--block", "25s").stdout
-    assert "no recorded stall can restart" in run(deploy, "--block", "25s", "--write").stdout
+    assert "8 lines changed, container app: liveness 10 s, timeout 10 s, 3 failures; a startup probe" in done.stdout
+    after = run(deploy, "--block", "25s").stdout
+    assert "restart probability per 25.0 s block: 0.00" in after
+    assert "UNS301" not in after and "UNS302" not in after and "UNS304" not in after and "--write" not in after
+    assert "Nothing to change" in run(deploy, "--block", "25s", "--write").stdout
+
+
+def test_without_stalls_write_adds_what_is_missing_and_chooses_no_numbers(deploy: Path) -> None:
+    done = run(deploy, "--write")
+    assert done.exit_code == 0, done.output
+    assert "startupProbe:" in deploy.read_text(encoding="utf-8")
+    assert "timeoutSeconds" not in deploy.read_text(encoding="utf-8")
 
 
 def test_a_manifest_from_standard_input_gets_a_patch_in_place_of_a_change() -> None:
     done = run("-", "--block", "25s", "--write", given=DEPLOY)
+    assert done.exit_code == 1
     assert "not changed: it came from standard input" in done.stderr
     assert "livenessProbe:" in done.stdout
     assert "name: web" in done.stdout
@@ -161,7 +171,10 @@ def test_a_tcp_probe_is_said_to_hide_blocks() -> None:
     [
         (["--block", "soon"], "is not a length of time"),
         (["--blocks-per-hour", "2"], "--blocks-per-hour needs --block"),
-        (["--write"], "--write and --patch need stalls"),
+        (["--with-watch"], "add --write to write them, or --patch"),
+        (["--with-watch", "--write"], ":10: container app: cannot be wrapped: it has no command"),
+        (["--app", "nosuch_module:app"], "--app nosuch_module:app: it cannot be imported: ModuleNotFoundError"),
+        (["--app", ":"], "that is not an app"),
         (["--container", "nosuch", "--block", "25s"], "there are: web/app"),
         (["--stalls", "nosuch.jsonl"], "cannot read nosuch.jsonl"),
     ],
@@ -178,3 +191,176 @@ def test_a_file_without_a_pod_is_refused(tmp_path: Path) -> None:
     done = run(path)
     assert done.exit_code == 2
     assert "has no pod in it: only ConfigMap" in done.stderr
+
+
+def test_the_screen_ends_with_what_write_would_change(deploy: Path) -> None:
+    before = deploy.read_bytes()
+    told = run(deploy, "--block", "25s").stdout.splitlines()[-1]
+    assert told.startswith("  --write  changes 8 lines for app: liveness 10 s, timeout 10 s, 3 failures; ")
+    assert deploy.read_bytes() == before
+    shared = DEPLOY.replace("livenessProbe:\n", "livenessProbe: &probe\n")
+    shared = shared.replace(
+        "readinessProbe:\n          httpGet: {path: /health, port: 8000}\n", "readinessProbe: *probe\n"
+    )
+    deploy.write_text(shared, encoding="utf-8")
+    assert "--patch  prints a patch for app" in run(deploy, "--block", "25s").stdout.splitlines()[-1]
+    refused = run(deploy, "--block", "25s", "--write")
+    assert refused.exit_code == 1
+    assert f"{deploy}:10: container app: not changed: livenessProbe is shared by an anchor" in refused.stderr
+    assert "timeoutSeconds: 10" in refused.stdout
+    assert deploy.read_text(encoding="utf-8") == shared
+
+
+def test_the_suggestion_is_in_the_json(deploy: Path) -> None:
+    done = json.loads(run(deploy, "--block", "25s", "--output-format", "json").stdout)
+    [one] = done["containers"]
+    assert one["suggestion"]["patch"]["livenessProbe"] == {"timeoutSeconds": 10}
+    assert (one["suggestion"]["lines"], one["suggestion"]["refused"]) == (8, None)
+    assert (done["schema"], done["recording"]["stalls"], done["recording"]["watched_s"]) == (1, 1, None)
+
+
+def test_several_records_add_up_and_what_limits_them_is_said(deploy: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    for path, host in ((one, "a"), (two, "b")):
+        stall = {"event": "stall_ended", "started_at": 5.0, "monotonic": 5.0, "duration_s": 25.0}
+        life = {"event": "stopped", "started_at": 0.0, "monotonic": 0.0, "watched_s": 7200.0, "workers": 2}
+        cut = {"event": "killed", "started_at": 90.0, "monotonic": 90.0, "duration_s": 30.0}
+        records = [{"schema": 1, "host": host, "pid": 7, "threshold_s": 2.0, **more} for more in (stall, life, cut)]
+        path.write_text("".join(json.dumps(record) + "\n" for record in records) + '{"cut', encoding="utf-8")
+    for words in (["--stalls", one, "--stalls", two], ["--stalls", tmp_path]):
+        text = run(deploy, *words).stdout
+        assert "against 4 stalls in 4 h of watching 2 pods" in text
+        assert "2 of them ended with their process: they would have lasted longer." in text
+        assert "2 lines of the record could not be read." in text
+        assert "Recorded with 2 workers" in text
+        assert "Stalls below 2.00 s were not recorded everywhere." in text
+
+
+def test_a_record_without_a_stall_says_so(deploy: Path, tmp_path: Path) -> None:
+    stalls = record(tmp_path / "s.jsonl", watched_s=3600.0)
+    assert "no stall was recorded in 1 h of watching one pod" in run(deploy, "--stalls", stalls).stdout
+
+
+COMMAND = "        image: web:1\n"
+WITH_COMMAND = DEPLOY.replace(COMMAND, COMMAND + '        command: ["uvicorn", "shop:app", "--port", "8000"]\n')
+
+
+def test_with_watch_is_written_and_what_it_needs_is_said(deploy: Path) -> None:
+    deploy.write_text(WITH_COMMAND, encoding="utf-8")
+    done = run(deploy, "--write", "--with-watch")
+    assert done.exit_code == 0, done.output
+    assert (
+        "readiness and liveness ask the observer on port 8099; the command is wrapped with unstall run" in done.stdout
+    )
+    assert "The image must have unstall in it (pip install unstall)" in done.stdout
+    text = deploy.read_text(encoding="utf-8")
+    assert 'command: ["unstall", "run", "--health-port", "8099", "--", "uvicorn", "shop:app"' in text
+    assert text.count("port: unstall-health") == 3
+    after = run(deploy)
+    assert "UNS310" not in after.stdout and "UNS302" not in after.stdout
+    assert "Nothing to change" in run(deploy, "--write", "--with-watch").stdout
+
+
+def test_with_watch_changes_the_container_that_starts_the_app(deploy: Path) -> None:
+    side = "      - name: side\n        image: s:1\n        livenessProbe: {tcpSocket: {port: 1}}\n"
+    deploy.write_text(WITH_COMMAND + side, encoding="utf-8")
+    assert run(deploy, "--write", "--with-watch").exit_code == 0
+    assert side in deploy.read_text(encoding="utf-8")
+    deploy.write_text(DEPLOY + side, encoding="utf-8")
+    done = run(deploy, "--write", "--with-watch")
+    assert done.exit_code == 2
+    assert "which of these starts the app: app, side?" in done.stderr
+
+
+APP = """\
+from fastapi import Depends, FastAPI
+
+app = FastAPI()
+
+
+def session():
+    return 1
+
+
+@app.get("/health")
+async def health():
+    return {}
+
+
+@app.get("/ready")
+async def ready(db=Depends(session)):
+    return {}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an app, as the current one."""
+    (tmp_path / "shop.py").write_text(APP, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_the_app_does_not_have_and_what_needs_a_thread_is_reported(shop: Path) -> None:
+    liveness, _, readiness = WITH_COMMAND.partition("        readinessProbe")
+    text = liveness.replace("/health", "/nosuch") + "        readinessProbe" + readiness.replace("/health", "/ready")
+    done = run("-", "--app", "shop:app", given=text)
+    assert "UNS309  readiness asks /ready, whose session is a plain `def`" in done.stdout
+    assert "UNS310  liveness asks GET /nosuch, for which shop:app has no route" in done.stdout
+    assert done.stdout.count("UNS310") == done.stdout.count("UNS309") == 1
+
+
+def test_an_app_that_has_what_is_asked_gives_no_finding(shop: Path) -> None:
+    done = run("-", "--app", "shop:app", given=WITH_COMMAND)
+    assert "UNS309" not in done.stdout and "UNS310" not in done.stdout
+
+
+def test_of_several_containers_the_one_that_names_the_app_is_looked_at(shop: Path) -> None:
+    side = "      - name: side\n        image: s:1\n        livenessProbe: {httpGet: {path: /x, port: 1}}\n"
+    assert "UNS310" not in run("-", "--app", "shop:app", given=WITH_COMMAND + side).stdout
+    done = run("-", "--app", "shop:app", given=DEPLOY + side)
+    assert done.exit_code == 2
+    assert "name it with --container: web/app, web/side" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("port", "more", "reported"),
+    [
+        ("9000", "", True),
+        ("8000", "", False),
+        ("9000", "        ports: [{containerPort: 9000}]\n", True),
+        ("9000", "        ports: [{containerPort: 8000}, {containerPort: 9000}]\n", False),
+        ("web", "        ports: [{name: web, containerPort: 9000}]\n", True),
+        ("9000", "      - {name: side, image: s, ports: [{containerPort: 9000}]}\n", False),
+        ("9000", "      - {name: side, image: s}\n", False),
+    ],
+)
+def test_a_port_on_which_nobody_listens_is_reported(port: str, more: str, reported: bool) -> None:
+    text = WITH_COMMAND.replace(
+        "path: /health, port: 8000}\n        readiness", f"path: /health, port: {port}}}\n        readiness"
+    )
+    done = run("-", given=text + more)
+    assert (
+        "UNS310  liveness asks port 9000, but the command lets the server listen on port 8000" in done.stdout
+    ) == reported
+
+
+def test_bad_files_are_one_sentence_each(tmp_path: Path) -> None:
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    texts = {
+        "bomb": bomb,
+        "tab": "a:\n\tb: 1\n",
+        "helm": "a: {{ .Values.x }}\n",
+        "list": "- 1\n",
+        "empty": "",
+        "bytes": "\x00",
+    }
+    for name, text in texts.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text, encoding="utf-8")
+        done = run(path)
+        assert done.exit_code == 2, name
+        assert str(path) in done.stderr and "Traceback" not in done.stderr
+        assert done.stdout == ""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import click
 
 from unstall import units
+from unstall.cli.probe_text import Judged, as_json, as_text
 from unstall.errors import BadInput
-from unstall.kubelet import odds
-from unstall.kubelet.stalls import read_recording
-from unstall.model import Measure, ProbeType
-from unstall.probe.advise import Advice, advise
-from unstall.probe.forecast import Forecast, History, forecasts, label, suggest
-from unstall.probe.rewrite import patch, rewrite
-from unstall.probe.words import asked, settings
+from unstall.kubelet.recording import Recording, read_recording
+from unstall.probe import server
+from unstall.probe.advise import Known, advise
+from unstall.probe.forecast import History, forecasts
+from unstall.probe.rewrite import Rewritten, as_patch, rewrite
+from unstall.probe.served import Served, served
+from unstall.probe.suggestion import CannotWrap, Suggestion, suggestion, with_watch
 from unstall.probe.workload import Workload, read_workloads
-
-SCHEMA = 1
 
 
 def length_s(text: str) -> float:
@@ -36,191 +33,184 @@ def length_s(text: str) -> float:
 
 @click.command(name="probe")
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
-@click.option("--stalls", type=click.Path(path_type=Path), metavar="FILE", help="Stalls that `watch` recorded.")
+@click.option(
+    "--stalls",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Stalls that `watch` recorded: a file or a folder; several pods by naming it again.",
+)
 @click.option("--block", "blocks", type=length_s, multiple=True, metavar="25s", help="What if the loop blocks so long?")
 @click.option("--blocks-per-hour", type=click.FloatRange(min=0, min_open=True), help="How often, with --block.")
+@click.option("--app", metavar="MODULE:APP", help="Look whether the app has what the probes ask; it is imported.")
 @click.option("--container", metavar="NAME", help="Only this container, as app or web/app.")
-@click.option("--write", is_flag=True, help="Set the suggested probe in the manifest, changing just those lines.")
-@click.option("--patch", "as_patch", is_flag=True, help="Print the suggestion as a strategic-merge patch.")
+@click.option("--write", is_flag=True, help="Write the suggestion into the manifest, changing just those lines.")
+@click.option("--patch", "patched", is_flag=True, help="Print the suggestion as a strategic-merge patch.")
+@click.option(
+    "--with-watch",
+    "watched",
+    is_flag=True,
+    help="With --write or --patch: let the probes ask the observer, and wrap the command with `unstall run`.",
+)
 @click.option("--seed", type=int, default=0, help="Seed of the simulation.")
 @click.option("--output-format", "output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
 @click.pass_context
 def command(
     ctx: click.Context,
     manifests: tuple[str, ...],
-    stalls: Path | None,
+    stalls: tuple[Path, ...],
     blocks: tuple[float, ...],
     blocks_per_hour: float | None,
+    app: str | None,
     container: str | None,
     write: bool,
-    as_patch: bool,
+    patched: bool,
+    watched: bool,
     seed: int,
     output: str,
 ) -> None:
     """Judge the probes of Kubernetes manifests, and say what to set.
 
     MANIFEST is a file, a folder, or - for standard input (rendered Helm or kustomize). Exit status 1 when rules
-    found something and no calculation was asked for.
+    found something and no calculation was asked for, or when a manifest could not be written.
     """
-    history = _history(stalls, blocks, blocks_per_hour)
+    if watched and not (write or patched):
+        raise BadInput("--with-watch changes manifests", "add --write to write them, or --patch to print a patch")
+    recording = _recording(stalls, blocks, blocks_per_hour)
+    history = History(recording.lengths_s, recording.watched_s) if recording is not None else None
     workloads = _chosen(read_workloads(manifests), container)
-    if as_patch or write:
-        if history is None:
-            raise BadInput("--write and --patch need stalls to choose by", "add --stalls FILE, or --block 25s")
-        _change(workloads, history, write)
-        return
+    start_s = recording.slowest_start_s if recording is not None else None
+    if patched or write:
+        changes = [(one, _change(one, history, start_s, watched)) for one in _to_change(workloads, watched)]
+        ctx.exit(_write(changes) if write else _print(changes))
     longest_s = max(history.lengths_s, default=None) if history else None
-    found = [(one, advise(one, longest_s), forecasts(one.spec, history, seed) if history else []) for one in workloads]
-    if output == "json":
-        click.echo(json.dumps({"schema": SCHEMA, "containers": [_row(*one, blocks) for one in found]}, indent=2))
-    else:
-        click.echo("\n".join(_screen(found, history, blocks)))
-    if history is None and any(advice for _, advice, _ in found):
+    known = _known(workloads, app)
+    changed = _to_change(workloads, watched=False)
+    judged = [
+        Judged(
+            one,
+            tuple(advise(one, Known(longest_s, known.get(id(one))))),
+            tuple(forecasts(one.spec, history, seed) if history else ()),
+            suggestion(one, history, start_s) if one in changed else Suggestion({}),
+        )
+        for one in workloads
+    ]
+    click.echo(as_json(judged, recording, blocks) if output == "json" else as_text(judged, recording, blocks))
+    if history is None and any(one.findings for one in judged):
         ctx.exit(1)
 
 
-def _history(stalls: Path | None, blocks: tuple[float, ...], per_hour: float | None) -> History | None:
-    if stalls is not None:
+def _recording(stalls: tuple[Path, ...], blocks: tuple[float, ...], per_hour: float | None) -> Recording | None:
+    if stalls:
         if blocks or per_hour is not None:
             raise BadInput("--stalls and --block exclude each other", "leave one of them out")
-        recording = read_recording(stalls)
-        return History(recording.lengths_s, recording.watched_s)
+        return read_recording(*stalls)
     if per_hour is not None and not blocks:
         raise BadInput("--blocks-per-hour needs --block", "add the length of a block, as in --block 25s")
     if not blocks:
         return None
     if per_hour is None:
-        return History(blocks)
+        return Recording(blocks, None)
     # A day's worth, at least one of each length.
     many = max(1, round(per_hour * 24 / len(blocks)))
-    return History(blocks * many, len(blocks) * many / per_hour * 3600.0)
+    return Recording(blocks * many, len(blocks) * many / per_hour * 3600.0)
 
 
 def _chosen(workloads: Sequence[Workload], container: str | None) -> list[Workload]:
     if container is None:
         return list(workloads)
-    names = {f"{one.manifest.name}/{one.spec.container}": one for one in workloads}
-    chosen = [one for name, one in names.items() if container in (name, one.spec.container)]
+    names = [f"{one.manifest.name}/{one.spec.container}" for one in workloads]
+    pairs = zip(names, workloads, strict=True)
+    chosen = [one for name, one in pairs if container in (name, one.spec.container)]
     if not chosen:
         raise BadInput(f"--container {container}: there is none of that name", f"there are: {', '.join(names)}")
     return chosen
 
 
-def _change(workloads: Sequence[Workload], history: History, write: bool) -> None:
-    changes = [(one, probe) for one in workloads if (probe := suggest(one.spec, history)) is not None]
-    if not changes:
-        click.echo("Nothing to change: no recorded stall can restart these containers, or no setting tried can help.")
-    for one, probe in changes:
-        if not write:
-            click.echo(patch(one, probe).rstrip())
-            continue
-        done = rewrite(one, probe)
-        if done.refused:
-            click.echo(f"{one.spec.path}: not changed: {done.refused}. Apply this patch in its place:", err=True)
-            click.echo(patch(one, probe).rstrip())
-        else:
-            click.echo(f"{one.spec.path}: {units.plural(done.lines, 'line')} changed: liveness {label(probe)}")
+# --- the app --------------------------------------------------------------------------------------
 
 
-def _screen(
-    found: Sequence[tuple[Workload, list[Advice], list[Forecast]]], history: History | None, blocks: tuple[float, ...]
-) -> list[str]:
-    lines = [f"{one.path}:{one.line}  {one.rule}  {one.text}" for _, advice, _ in found for one in advice]
-    for workload, _, table in found:
-        spec = workload.spec
-        probe = spec.probe(ProbeType.LIVENESS)
-        lines += ["", f"{workload.manifest.kind.lower()}/{workload.manifest.name}  container {spec.container}"]
-        if probe is None:
-            lines.append("  no liveness probe: a block is never restarted, and a dead pod is never found")
-            continue
-        lines.append(f"  liveness {asked(probe)}: {settings(probe)}")
-        if not odds.asks_the_loop(probe):
-            lines.append("  it passes on a blocked loop: a block is never restarted, and a dead loop is never found")
-            continue
-        lines += _curve(workload) if history is None else _odds(workload, blocks)
-        lines += _table(table, history) if history is not None and table else []
-    return lines[1:] if lines and not lines[0] else lines
+def _known(workloads: Sequence[Workload], app: str | None) -> dict[int, Served]:
+    """Which containers serve the app: those whose command names it, else the only one with probes."""
+    if app is None:
+        return {}
+    naming = [one for one in workloads if any(app in word for word in one.command)]
+    probed = [one for one in workloads if one.spec.probes]
+    candidates = naming or [one for one in probed if server.server(one).name in server.WATCHED] or probed
+    if len(candidates) > 1 and not naming:
+        names = ", ".join(f"{one.manifest.name}/{one.spec.container}" for one in candidates)
+        raise BadInput(f"--app {app}: which container serves it?", f"name it with --container: {names}")
+    look = served(app, Path())
+    return {id(one): look for one in candidates}
 
 
-def _odds(workload: Workload, blocks: tuple[float, ...]) -> list[str]:
-    return [
-        f"  restart probability per {units.moment(block)} block: "
-        f"{units.measure(Measure(odds.restart_probability(workload.spec, block), 'probability'))}"
-        for block in dict.fromkeys(blocks)
-    ]
+# --- changing manifests ---------------------------------------------------------------------------
 
 
-def _curve(workload: Workload) -> list[str]:
-    spec = workload.spec
-    return [
-        f"  survives every block up to {units.moment(odds.longest_survived_s(spec))}; "
-        f"finds a dead pod within {units.moment(odds.found_within_s(spec))}",
-        *_odds(workload, tuple(block for block, _ in odds.curve(spec))),
-    ]
+def _to_change(workloads: Sequence[Workload], watched: bool) -> list[Workload]:
+    """The containers that a change is meant for: in each pod those that start a server with an event loop, where the
+    commands tell, else all that have probes."""
+
+    def pod(one: Workload) -> tuple[str, int, str]:
+        return one.spec.path, one.number, one.manifest.field.rpartition(".")[0]
+
+    found: list[Workload] = []
+    for _, group in groupby(workloads, key=pod):
+        probed = [one for one in group if one.spec.probes]
+        serving = [one for one in probed if server.server(one).name in (*server.WATCHED, "python")]
+        if watched and len(probed) > 1 and not serving:
+            names = ", ".join(one.spec.container for one in probed)
+            raise BadInput(f"which of these starts the app: {names}?", "name it with --container")
+        found += serving or probed
+    return found
 
 
-def _table(table: Sequence[Forecast], history: History) -> list[str]:
-    rates = history.watched_s is not None
-    many = units.plural(len(history.lengths_s), "stall")
-    seen = f" in {units.seconds(history.watched_s)} of watching one pod" if history.watched_s else ""
-    head = ["liveness setting", "restarts per pod and day (95 %)" if rates else "restarts per stall"]
-    rows = [[*head, *(["not ready"] if rates else []), "finds a dead pod in"]]
-    for one in table:
-        cost = _rate(one.restarts_per_day) if one.restarts_per_day else f"{one.per_stall:.2f}"
-        share = [] if one.unready is None else [f"{one.unready * 100:.2f} %"]
-        mark = "  <- suggested" if one.suggested else ""
-        rows.append([one.label, cost, *share, units.moment(one.found_within_s) + mark])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    printed = ["    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    unknown = [] if rates else ["  Nobody recorded for how long it was watched: odds per stall, no rates."]
-    return [f"  against {many}{seen}", *unknown, *(line.rstrip() for line in printed), *_after(table, history)]
+def _change(one: Workload, history: History | None, start_s: float | None, watched: bool) -> Suggestion:
+    if not watched:
+        return suggestion(one, history, start_s)
+    try:
+        return with_watch(one, history, start_s)
+    except CannotWrap as reason:
+        where = f"{one.spec.path}:{one.line('command')}"
+        raise BadInput(
+            f"{where}: container {one.spec.container}: cannot be wrapped: {reason}",
+            "write out its command in the manifest, or use watch(app, health_port=...) in the code",
+        ) from None
 
 
-def _rate(measure: Measure) -> str:
-    if measure.low is None or measure.high is None or measure.value is None:
-        return units.measure(measure)
-    return f"{measure.value:,.1f} ({measure.low:,.1f} to {measure.high:,.1f})"
+def _print(changes: Iterable[tuple[Workload, Suggestion]]) -> int:
+    patches = [as_patch(one, change.patch).rstrip() for one, change in changes if change.patch]
+    click.echo("\n".join(patches) if patches else NOTHING)
+    return 0
 
 
-def _after(table: Sequence[Forecast], history: History) -> list[str]:
-    longest = max(history.lengths_s, default=0.0)
-    if any(one.suggested for one in table):
-        return [
-            f"  Wider probes hide the stalls from Kubernetes, not from your users: the longest is "
-            f"{units.seconds(longest)} all the same."
-        ]
-    if table and table[0].per_stall == 0:
-        return ["  No stall here can restart it as it is set now."]
-    return []
+NOTHING = "Nothing to change: no stall given can restart these containers, and their probes lack nothing that is added."
 
 
-def _row(workload: Workload, advice: list[Advice], table: list[Forecast], blocks: tuple[float, ...]) -> dict[str, Any]:
-    spec = workload.spec
-    found_within = odds.found_within_s(spec)
-    return {
-        "path": spec.path,
-        "line": spec.line,
-        "workload": f"{workload.manifest.kind.lower()}/{workload.manifest.name}",
-        "container": spec.container,
-        "findings": [{"rule": one.rule, "path": one.path, "line": one.line, "text": one.text} for one in advice],
-        "found_within_s": found_within if math.isfinite(found_within) else None,
-        "blocks": [
-            {"block_s": block, "restart_probability": odds.restart_probability(spec, block)}
-            for block in blocks or [point for point, _ in odds.curve(spec)]
-        ],
-        "settings": [_setting(one) for one in table],
-    }
+def _write(changes: Sequence[tuple[Workload, Suggestion]]) -> int:
+    wanted = [(one, change) for one, change in changes if change.patch]
+    refused, wrapped = False, False
+    for path, group in groupby(wanted, key=lambda pair: pair[0].spec.path):
+        inside = list(group)
+        done = rewrite(path, [(one, change.patch) for one, change in inside])
+        for (one, change), what in zip(inside, done, strict=True):
+            refused |= bool(what.refused)
+            wrapped |= not what.refused and "command" in change.patch
+            _tell(one, change, what)
+    if wrapped:
+        click.echo(
+            "The image must have unstall in it (pip install unstall), and the command start uvicorn or hypercorn."
+        )
+    if not wanted:
+        click.echo(NOTHING)
+    return 1 if refused else 0
 
 
-def _setting(one: Forecast) -> dict[str, Any]:
-    rate = one.restarts_per_day
-    return {
-        "label": one.label,
-        "timeout_s": one.probe.timeout_s if one.probe else None,
-        "failure_threshold": one.probe.failure_threshold if one.probe else None,
-        "restarts_per_stall": one.per_stall,
-        "restarts_per_pod_day": {"value": rate.value, "low": rate.low, "high": rate.high} if rate else None,
-        "not_ready_share": one.unready,
-        "found_within_s": one.found_within_s if math.isfinite(one.found_within_s) else None,
-        "suggested": one.suggested,
-    }
+def _tell(one: Workload, change: Suggestion, done: Rewritten) -> None:
+    if done.refused:
+        where = f"{one.spec.path}:{one.line()}: container {one.spec.container}"
+        click.echo(f"{where}: not changed: {done.refused}. Apply this patch in its place:", err=True)
+        click.echo(as_patch(one, change.patch).rstrip())
+        return
+    told = "; ".join(change.told)
+    click.echo(f"{one.spec.path}: {units.plural(done.lines, 'line')} changed, container {one.spec.container}: {told}")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from typing import Any, Protocol
-
-from unstall.errors import BadFile, BadInput
+from typing import Protocol
 
 DAY_S = 86400.0
 Stalls = list[tuple[float, float]]
@@ -140,64 +136,3 @@ def apart(stalls: Sequence[tuple[float, float]], gap_s: float) -> tuple[list[flo
             free_at = start + length_s
             ends.append(free_at)
     return starts, ends
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What a flight recorder saw: lengths of the stalls, and for how long it watched (None where it does not say)."""
-
-    lengths_s: tuple[float, ...]
-    watched_s: float | None
-
-    def resampled(self, per_day: float | None = None, at_least: int = 0) -> Resampled:
-        """A source that draws from this recording, at its own rate where ``per_day`` is not given.
-
-        Raises:
-            BadInput: there is no stall in it, or no rate can be told.
-        """
-        if not self.lengths_s:
-            raise BadInput("the recording has no stall", "record longer, or lower the threshold")
-        if per_day is None:
-            if not self.watched_s:
-                raise BadInput("the recording does not say how long it watched", "give the stalls per day")
-            per_day = len(self.lengths_s) / self.watched_s * DAY_S
-        return Resampled(self.lengths_s, per_day, at_least)
-
-
-def read_recording(path: Path) -> Recording:
-    """Read a flight recorder's file, one JSON object a line. A last line that was cut off is left out.
-
-    Raises:
-        BadFile: it cannot be read, or a line is not a record; the message names the line.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadFile(f"cannot read {path}: {error}") from None
-    lengths: dict[tuple[Any, ...], float] = {}
-    watched: dict[tuple[Any, ...], float] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            _note(record, lengths, watched)
-        except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines) and isinstance(error, ValueError):
-                break
-            raise BadFile(f"{path}:{number} is not a flight record: {error}") from None
-    return Recording(tuple(lengths.values()), sum(watched.values()) or None)
-
-
-def _note(record: dict[str, Any], lengths: dict[tuple[Any, ...], float], watched: dict[tuple[Any, ...], float]) -> None:
-    """One line: a stall's latest length, or how long its process has been watched."""
-    event = record["event"]
-    process = (record.get("host"), record.get("pid"), record.get("worker"))
-    if event in _OF_A_STALL:
-        if record.get("duration_s") is not None and record.get("started_at") is not None:
-            lengths[(*process, record["started_at"])] = float(record["duration_s"])
-    elif record.get("watched_s") is not None:
-        watched[process] = max(watched.get(process, 0.0), float(record["watched_s"]))
-
-
-_OF_A_STALL = frozenset({"stall_began", "stall_update", "stall_ended", "killed"})

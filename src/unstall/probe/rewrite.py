@@ -1,176 +1,158 @@
-"""Sets a liveness probe's numbers in a manifest's text, touching nothing else."""
+"""Writes a patch of a container into the manifest's own text, or prints it for kubectl and kustomize."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from unstall.errors import BadManifest
+from unstall.kubelet.documents import LOADER, read_documents
 from unstall.kubelet.manifests import POD_FIELDS
-from unstall.model import Edit, ProbeSpec
+from unstall.model import Edit
 from unstall.probe.workload import Workload, at
+from unstall.probe.yaml_edits import Place, Unsafe, edits, merged, node_at, uses
+from unstall.source.edits import apply, ordered, read_file, write_file
+
+Patch = Mapping[str, Any]
+"""What to change in a container, see `unstall.probe.yaml_edits`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """How many lines were changed, or why the file was left as it is."""
+    """How many lines were changed, added or removed for one container, or why it was left as it is."""
 
     lines: int = 0
     refused: str = ""
 
 
-def rewrite(workload: Workload, probe: ProbeSpec) -> Rewritten:
-    """Write the probe's timeout and failure threshold into the file, or refuse and leave it untouched.
+def rewrite(path: str, changes: Sequence[tuple[Workload, Patch]], write: bool = True) -> list[Rewritten]:
+    """Write patches into the one file that their containers stand in: each is made, or refused and left out. Without
+    ``write`` nothing is written: what would be done is told.
 
     Raises:
-        BadManifest: the file cannot be read or written.
+        BadInput: the file cannot be read or written.
     """
-    path = Path(workload.spec.path)
-    if workload.spec.path == "<stdin>":
-        return Rewritten(refused="it came from standard input")
+    if path == "<stdin>":
+        return [Rewritten(refused="it came from standard input") for _ in changes]
+    file = read_file(Path(path))
+    text, done = rewritten(file.text, changes)
+    if write and text != file.text:
+        write_file(Path(), file, text)
+    return done
+
+
+def rewritten(text: str, changes: Sequence[tuple[Workload, Patch]]) -> tuple[str, list[Rewritten]]:
+    """The text with the patches written into it, and what became of each. Read again, it means just what was intended:
+    what would not is refused."""
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadManifest(f"{path} cannot be read: {error}") from None
+        name = changes[0][0].spec.path
+        before = [one.data for one in read_documents(text, name)]
+        nodes = [node for node in yaml.compose_all(text, Loader=LOADER) if node is not None]
+    except BadManifest:
+        return text, [Rewritten(refused=CHANGED) for _ in changes]
+    plans: list[list[Edit] | Rewritten] = []
+    places: dict[int, Place] = {}
+    for workload, patch in changes:
+        try:
+            plans.append(_plan(text, workload, patch, nodes, before, places))
+        except Unsafe as reason:
+            plans.append(Rewritten(refused=str(reason)))
+        except (IndexError, KeyError, TypeError, ValueError):
+            plans.append(Rewritten(refused=CHANGED))
+    made = [(change, plan) for change, plan in zip(changes, plans, strict=True) if isinstance(plan, list)]
+    whole = _meant(text, made, before)
+    if whole is None and len(changes) > 1:
+        return _one_by_one(text, changes)
+    if whole is None:
+        return text, [plan if isinstance(plan, Rewritten) else Rewritten(refused=MEANS_ELSE) for plan in plans]
+    return whole, [p if isinstance(p, Rewritten) else Rewritten(lines_changed(text, p)) for p in plans]
+
+
+CHANGED = "it is not what it was when it was read"
+MEANS_ELSE = "the edited text would not mean what was intended"
+
+
+def _plan(
+    text: str,
+    workload: Workload,
+    patch: Patch,
+    nodes: Sequence[yaml.Node],
+    before: Sequence[Any],
+    places: dict[int, Place],
+) -> list[Edit]:
+    number, field = workload.number, workload.manifest.field
+    container = at(before[number], field)
+    if container != workload.container:
+        raise Unsafe(CHANGED)
+    root = nodes[number]
+    if number not in places:
+        places[number] = Place(workload.spec.path, text, uses(root))
+    place = places[number]
+    return list(edits(place, node_at(place, root, field), patch, container))
+
+
+def _meant(text: str, made: Sequence[tuple[tuple[Workload, Patch], list[Edit]]], before: list[Any]) -> str | None:
+    """The edited text, if it means the patched containers and is else what it was."""
     try:
-        changed = rewritten(text, workload, probe)
-    except Unsafe as reason:
-        return Rewritten(refused=str(reason))
-    try:
-        path.write_bytes(changed.encode("utf-8"))
-    except OSError as error:
-        raise BadManifest(f"{path} cannot be written: {error.strerror}") from None
-    before, after = text.splitlines(), changed.splitlines()
-    return Rewritten(len(after) - len(before) + sum(a != b for a, b in zip(before, _kept(before, after), strict=True)))
+        changed = apply(text, (edit for _, plan in made for edit in plan))
+        after = [one.data for one in read_documents(changed, "")]
+        wanted = copy.deepcopy(before)
+        for (workload, patch), _ in made:
+            container = at(wanted[workload.number], workload.manifest.field)
+            patched = merged(container, patch)
+            container.clear()
+            container.update(patched)
+    except (BadManifest, IndexError, KeyError, TypeError, ValueError):
+        return None
+    return changed if after == wanted else None
 
 
-def _kept(before: list[str], after: list[str]) -> list[str]:
-    """The lines of the new text that stand for those of the old: inserted ones left out."""
-    kept, rest = [], iter(after)
-    extra = len(after) - len(before)
-    for line in before:
-        candidate = next(rest)
-        while extra and candidate != line and _SETTING.match(candidate) and not _SETTING.match(line):
-            candidate, extra = next(rest), extra - 1
-        kept.append(candidate)
-    return kept
+def _one_by_one(text: str, changes: Sequence[tuple[Workload, Patch]]) -> tuple[str, list[Rewritten]]:
+    """Where all changes together do not mean what they should, leave out the one that is to blame."""
+    done: list[Rewritten] = []
+    for change in changes:
+        text, [one] = rewritten(text, [change])
+        done.append(one)
+    return text, done
 
 
-_SETTING = re.compile(r"\s*(?:- )?(?:timeoutSeconds|failureThreshold):")
+def lines_changed(text: str, made: Sequence[Edit]) -> int:
+    """How many lines were added, removed or written in another way."""
+    regions: list[tuple[int, int, list[Edit]]] = []
+    for edit in ordered(made):
+        start = max(text.rfind("\n", 0, edit.start), text.rfind("\r", 0, edit.start)) + 1
+        found = _BREAK.search(text, edit.end)
+        end = found.start() if found else len(text)
+        if regions and start <= regions[-1][1]:
+            first = regions.pop()
+            regions.append((first[0], max(end, first[1]), [*first[2], edit]))
+        else:
+            regions.append((start, end, [edit]))
+    return sum(_differing(text, start, end, inside) for start, end, inside in regions)
 
 
-class Unsafe(Exception):
-    """Why a text cannot be edited safely."""
+_BREAK = re.compile(r"\r|\n")
 
 
-def rewritten(text: str, workload: Workload, probe: ProbeSpec) -> str:
-    """The text with the probe's numbers set. Read again, it must mean just what was intended.
-
-    Raises:
-        Unsafe: it shares the probe with another place, or would not mean what was intended.
-    """
-    index, node = _probe_node(text, workload)
-    wanted = {"timeoutSeconds": probe.timeout_s, "failureThreshold": probe.failure_threshold}
-    edits = list(_edits(text, node, wanted, workload.spec.path))
-    changed = text
-    for edit in sorted(edits, key=lambda one: (one.start, one.end), reverse=True):
-        changed = changed[: edit.start] + edit.text + changed[edit.end :]
-    intended = list(yaml.safe_load_all(text))
-    target = intended[index] = copy.deepcopy(intended[index])
-    at(target, f"{workload.manifest.field}.livenessProbe").update(wanted)
-    try:
-        meant = list(yaml.safe_load_all(changed))
-    except yaml.YAMLError:
-        meant = None
-    if meant != intended:
-        raise Unsafe("the edited text would not mean what was intended")
-    return changed
+def _differing(text: str, start: int, end: int, made: Sequence[Edit]) -> int:
+    moved = [Edit(one.path, one.start - start, one.end - start, one.text) for one in made]
+    old = text[start:end]
+    steps = SequenceMatcher(None, old.splitlines(), apply(old, moved).splitlines(), autojunk=False).get_opcodes()
+    return sum(max(b - a, d - c) for kind, a, b, c, d in steps if kind != "equal")
 
 
-def _probe_node(text: str, workload: Workload) -> tuple[int, yaml.MappingNode]:
-    """The livenessProbe's node and the number of its document."""
-    documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
-    line = workload.line()
-    for index, root in enumerate(documents):
-        if root is None or not root.start_mark.line < line <= root.end_mark.line + 1:
-            continue
-        node: Any = root
-        for name, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", workload.manifest.field + ".livenessProbe"):
-            node = _child(node, name) if name else node.value[int(number)]
-        if not isinstance(node, yaml.MappingNode):
-            break
-        if _times_used(root, node) > 1:
-            raise Unsafe("the probe is shared by an anchor, so a change would reach other places")
-        return index, node
-    raise Unsafe("the probe was not found where it was read")
-
-
-def _child(node: Any, name: str) -> Any:
-    if not isinstance(node, yaml.MappingNode):
-        raise Unsafe("the probe was not found where it was read")
-    for key, value in node.value:
-        if key.value == name:
-            return value
-    raise Unsafe(f"{name} is merged in from an anchor, so a change would reach other places")
-
-
-def _times_used(root: Any, wanted: Any) -> int:
-    """How often a node, or one above it, is reached from the root: more than once means an alias."""
-    used = 0
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node is wanted:
-            used += 1
-        elif isinstance(node, yaml.MappingNode):
-            stack += [value for _, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            stack += node.value
-    return used
-
-
-def _edits(text: str, node: yaml.MappingNode, wanted: dict[str, int], path: str) -> Iterator[Edit]:
-    present = {key.value: value for key, value in node.value}
-    if "<<" in present:
-        raise Unsafe("the probe merges an anchor (<<), so what it sets cannot be told from what it inherits")
-    missing = []
-    for name, number in wanted.items():
-        value = present.get(name)
-        if value is None:
-            missing.append(f"{name}: {number}")
-        elif not isinstance(value, yaml.ScalarNode) or not value.value.isdigit() or value.style is not None:
-            raise Unsafe(f"{name} is not a plain number")
-        elif text[value.start_mark.index : value.end_mark.index] != value.value:
-            raise Unsafe(f"{name} is written in a way that is not understood")
-        elif int(value.value) != number:
-            yield Edit(path, value.start_mark.index, value.end_mark.index, str(number))
-    if not missing:
-        return
-    if node.flow_style:
-        yield Edit(path, node.start_mark.index + 1, node.start_mark.index + 1, ", ".join(missing) + ", ")
-        return
-    first = node.value[0][0].start_mark
-    ending = "\r\n" if "\r\n" in text else "\n"
-    indent = text[first.index - first.column : first.index]
-    if indent.strip():
-        raise Unsafe("the probe begins on a line with something else")
-    yield Edit(path, first.index, first.index, "".join(line + ending + indent for line in missing))
-
-
-def patch(workload: Workload, probe: ProbeSpec) -> str:
-    """The suggestion as a strategic-merge patch, for kubectl patch or kustomize."""
+def as_patch(workload: Workload, change: Patch) -> str:
+    """The same change as a strategic-merge patch, for kubectl patch or kustomize."""
     manifest = workload.manifest
     root: Any = workload.document.data
-    container = {
-        "name": workload.spec.container,
-        "livenessProbe": {"timeoutSeconds": probe.timeout_s, "failureThreshold": probe.failure_threshold},
-    }
+    container = {"name": workload.spec.container, **change}
     inner: dict[str, Any] = {"initContainers" if manifest.sidecar else "containers": [container]}
     for name in reversed(POD_FIELDS[manifest.kind].split(".")):
         inner = {name: inner}
@@ -179,4 +161,4 @@ def patch(workload: Workload, probe: ProbeSpec) -> str:
     if workload.spec.namespace != "default":
         metadata["namespace"] = workload.spec.namespace
     whole = {"apiVersion": owner.get("apiVersion", "apps/v1"), "kind": manifest.kind, "metadata": metadata, **inner}
-    return "---\n" + yaml.safe_dump(whole, sort_keys=False)
+    return "---\n" + yaml.safe_dump(whole, sort_keys=False, width=1000)

@@ -15,17 +15,24 @@ from unstall.kubelet.spec import PodSpec
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One container of a manifest. ``container`` and ``pod`` are the objects as written, without defaults."""
+    """One container of a manifest. ``container`` and ``pod`` are the objects as written, without defaults;
+    ``number`` counts the documents of its file from 0, empty ones left out."""
 
     manifest: PodManifest
     document: Document
     container: dict[str, Any]
     pod: dict[str, Any]
+    number: int = 0
 
     @property
     def spec(self) -> PodSpec:
         """Its probes and times, after Kubernetes' defaults."""
         return self.manifest.spec
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: ``deployment/web``."""
+        return f"{self.manifest.kind.lower()}/{self.manifest.name}"
 
     @property
     def command(self) -> list[str]:
@@ -51,17 +58,25 @@ def read_workloads(sources: Sequence[Path | str]) -> list[Workload]:
     found: list[Workload] = []
     kinds: list[str] = []
     for path, text in texts(sources):
-        pods, problems, seen = pods_in(text, path)
-        refuse(problems)
+        inside, seen = workloads_in(text, path)
+        found += inside
         kinds += seen
-        documents = read_documents(text, path) if pods else []
-        for pod in pods:
-            document = next(one for one in documents if one.lines == pod.lines)
-            place = pod.field.rpartition(".")[0]
-            found.append(Workload(pod, document, at(document.data, pod.field), at(document.data, place)))
     if not found:
         raise no_pod(" and ".join(map(str, sources)), kinds)
     return found
+
+
+def workloads_in(text: str, path: str) -> tuple[list[Workload], list[str]]:
+    """Every container of one text, and the kinds of its objects. Raises `BadManifest`."""
+    pods, problems, kinds = pods_in(text, path)
+    refuse(problems)
+    documents = read_documents(text, path) if pods else []
+    found = []
+    for pod in pods:
+        number = next(i for i, one in enumerate(documents) if one.lines == pod.lines)
+        data, place = documents[number].data, pod.field.rpartition(".")[0]
+        found.append(Workload(pod, documents[number], at(data, pod.field), at(data, place), number))
+    return found, kinds
 
 
 def at(data: Any, path: str) -> dict[str, Any]:
