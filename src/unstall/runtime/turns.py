@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 DEPTH = 200
+LOOK_S = 0.005
 
 
 class Turns:
@@ -27,6 +30,20 @@ class Turns:
             return False
         before, self._last = self._last, now
         return before is not None and before is not now
+
+    def moves_on(self, goes_on: Callable[[], bool], until: float) -> bool:
+        """Look again and again until ``until``, or until the loop has shown itself; True when it has moved on."""
+        self.forget()
+        while goes_on():
+            if self.moved_on():
+                self.forget()
+                return True
+            rest = until - time.monotonic()
+            if rest <= 0:
+                return False  # what is known of the callback is of use in the stall
+            time.sleep(min(LOOK_S, rest))
+        self.forget()
+        return False
 
     def forget(self) -> None:
         """Keep nothing of the app alive."""

@@ -38,7 +38,6 @@ from unstall.runtime.workers import worker_count, worker_number
 log = logging.getLogger("unstall")
 ALIVE_S = 60.0
 LATE_MESSAGE_S = 120.0
-TURN_LOOK_S = 0.005
 LOOK_S = 0.5
 """How often the server and the thread pool are looked at."""
 
@@ -257,17 +256,11 @@ class Watch:
 
     def _wait_for_stall(self, start: float) -> None:
         """A beat is overdue: until it is a stall, see whether the loop is in one callback or runs through many."""
-        cells, until = self.cells, start + self.settings.threshold_s
-        self._turns.forget()
-        while stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) == start and not self.heart.stopped:
-            if self._turns.moved_on():
-                self.heart.passed(time.monotonic())
-                break
-            rest = until - time.monotonic()
-            if rest <= 0:
-                return  # what is known of the callback is of use in the stall
-            time.sleep(min(TURN_LOOK_S, rest))
-        self._turns.forget()
+        if self._turns.moves_on(lambda: self._goes_on(start), start + self.settings.threshold_s):
+            self.heart.passed(time.monotonic())
+
+    def _goes_on(self, start: float) -> bool:
+        return stall_start(self.cells[mapping.SIGN], self.cells[mapping.BEAT]) == start and not self.heart.stopped
 
     def _stalled(self, start: float) -> None:
         """From the moment a stall is seen to its end."""
@@ -286,7 +279,7 @@ class Watch:
         self._sight(episode, first=True)
         while not self.heart.stopped:
             time.sleep(0.02 if time.monotonic() - start < 2 else 0.1)
-            if stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) != start:
+            if not self._goes_on(start):
                 break
             if self._turns.moved_on():
                 self.heart.passed(time.monotonic())
