@@ -82,7 +82,8 @@ class Expressions(Tables):
             at = self.stack[-1]
             while at > 0 and receiver.id not in self.functions[at].names:
                 at = self.functions[at].parent
-            self.functions[max(at, 0)].bind(receiver.id + "[]", held)
+            inner = held if at == self.stack[-1] else self.made_here(held)
+            self.functions[max(at, 0)].bind(receiver.id + "[]", inner)
         else:
             self.expression(receiver)
 

@@ -22,6 +22,7 @@ An expression is a number into ``FileFacts.exprs``; equal expressions of one fil
 ``("e", e, is_async)``    what ``with`` binds
 ``("T", annotation)``     something declared with this annotation
 ``("p", position)``       a parameter
+``("g", function, e)``    ``e`` as that function's names have it, put into a scope around it
 ``("x", e)``              what ``except`` or a pattern binds, looked at but not known
 ========================  =======================================================================
 """
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-SCHEMA = 5
+SCHEMA = 6
 """Rises whenever the shape of the facts or what is put in them changes; caches of another number are dropped."""
 
 ASYNC, GENERATOR, PROPERTY, STATIC, CLASSMETHOD, ABSTRACT, LAMBDA, OVERLOAD, MANAGER, CLASS_BODY = (

@@ -330,6 +330,9 @@ class Resolver:
     def on_declared(self, act: Activation, entry: f.Expr) -> Values:
         return self.annotations.instance(act, entry[1])
 
+    def on_made(self, act: Activation, entry: f.Expr) -> Values:
+        return self.evaluate(self.entry(act.file, entry[1]), entry[2])
+
     def on_parameter(self, act: Activation, entry: f.Expr) -> Values:
         return self.results.parameter(act, entry[1])
 
@@ -353,4 +356,5 @@ _OPERATIONS: dict[str, Callable[[Resolver, Activation, f.Expr], Values]] = {
     "e": Resolver.on_entered,
     "T": Resolver.on_declared,
     "p": Resolver.on_parameter,
+    "g": Resolver.on_made,
 }

@@ -29,6 +29,8 @@ _PASS_ON = frozenset(
         "copy.copy",
     ]
 )
+_POOLS = frozenset(["concurrent", "multiprocessing", "loky", "pebble", "joblib", "dask", "distributed"])
+"""Libraries that hand out futures: what a function gives comes out of their result(), which waits."""
 _RUN = frozenset(["asyncio.run", "asyncio.run_coroutine_threadsafe", "asgiref.sync.async_to_sync"])
 _WRAPPERS = frozenset(["functools.wraps()", "functools.lru_cache()", "functools.lru_cache", "functools.cache"])
 
@@ -234,7 +236,8 @@ class Results:
         if origin == "zip":
             return (("X", (("T", tuple([union((), *[self.element(v) for v in p]) for p in positional])),)),)
         offload = self.r.catalogue.offload(origin)
-        if offload is not None and offload.position is not None and len(positional) > offload.position:
+        pooled = origin.partition(".")[0] in _POOLS
+        if offload is not None and not pooled and offload.position is not None and len(positional) > offload.position:
             rest = positional[offload.position + 1 :]
             results = [self.result(v, rest, ()) for v in positional[offload.position] if v[0] in "FPO"]
             return union((), *results)

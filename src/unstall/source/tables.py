@@ -68,14 +68,18 @@ class Tables:
         """A name gets a value, in the scope that it belongs to."""
         scope = self.scope
         if name in scope.globals:
-            self.functions[0].bind(name, value)
+            self.functions[0].bind(name, self.made_here(value))
         elif name in scope.nonlocals:
             at = scope.parent
             while at > 0 and name not in self.functions[at].names:
                 at = self.functions[at].parent
-            self.functions[max(at, 0)].bind(name, value)
+            self.functions[max(at, 0)].bind(name, self.made_here(value))
         else:
             scope.bind(name, value)
+
+    def made_here(self, value: int) -> int:
+        """A value for a scope around this one: the names in it are this one's."""
+        return self.add(("g", self.stack[-1], value)) if value >= 0 and self.stack[-1] > 0 else value
 
     def effect(self, kind: str, node: ast.expr, ref: int) -> None:
         """Something that runs code at this place."""

@@ -10,9 +10,13 @@ import requests
 
 class Store:
     def save(self):
-        time.sleep(
-            1
-        )  # expect UNS101: declared_result > Store.save > time.sleep; declared_pair > Store.save > time.sleep; declared_parameter > takes_store > Store.save > time.sleep
+        time.sleep(1)  # expect UNS101: declared_result > Store.save > time.sleep
+
+    def load(self):
+        time.sleep(1)  # expect UNS101: declared_pair > Store.load > time.sleep
+
+    def drop(self):
+        time.sleep(1)  # expect UNS101: declared_parameter > takes_store > Store.drop > time.sleep
 
 
 def current(context) -> Store:
@@ -30,12 +34,12 @@ def pair(context) -> tuple[Store, int]:
 
 async def declared_pair(context):
     store, size = pair(context)
-    store.save()
-    size.save()
+    store.load()
+    size.load()
 
 
 def takes_store(store: Store):
-    store.save()
+    store.drop()
 
 
 async def declared_parameter():
