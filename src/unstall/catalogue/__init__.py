@@ -96,6 +96,17 @@ class Catalogue:
                 for spelling in expanded(pattern):
                     yield replace(row, name=spelling, pattern=spelling, verified=self.verified(spelling))
 
+    @property
+    def roots(self) -> frozenset[str]:
+        """The first names of all patterns: the libraries that there are rows about."""
+        return frozenset(self._facts.rows)
+
+    def rows_of(self, root: str) -> Iterator[Row]:
+        """The rows of one library, as ``rows`` gives them but for ``verified``: cheap where one library is wanted."""
+        for pattern, row in self._facts.rows.get(root, ()):
+            for spelling in expanded(pattern):
+                yield replace(row, name=spelling, pattern=spelling)
+
     def extended(
         self, blocking: Iterable[str] = (), cheap: Iterable[str] = (), offload: Iterable[str] = ()
     ) -> Catalogue:

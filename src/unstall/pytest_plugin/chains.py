@@ -146,7 +146,7 @@ class Reader:
             return None
         chosen = primitive
         for at in between:
-            row = self.catalogue.find(origin_of(at))
+            row = next((found for origin in origins_of(at) if (found := self.catalogue.find(origin))), None)
             if row is None:
                 continue
             if row.duration != "0":
@@ -187,15 +187,19 @@ def up_to_loop(frame: FrameType | None, boundary: FrameType | None) -> Iterator[
         frame = frame.f_back
 
 
-def origin_of(frame: FrameType) -> str:
-    """The catalogue's path of the function that a frame runs: ``requests.sessions.Session().get``."""
+def origins_of(frame: FrameType) -> tuple[str, ...]:
+    """The catalogue's paths of the function that a frame runs: where it is written, and as packages re-export it."""
     code = frame.f_code
     module = _module(frame)
     scope, _, name = code.co_qualname.rpartition(".")
-    if scope and not scope.endswith("<locals>"):
+    if not scope or scope.endswith("<locals>"):
+        said = code.co_qualname
+    elif name == "__init__":
+        said = scope
+    else:
         bound = "()" if code.co_argcount and code.co_varnames[:1] == ("self",) else ""
-        return f"{module}.{scope}{bound}.{name}"
-    return f"{module}.{code.co_qualname}"
+        said = f"{scope}{bound}.{name}"
+    return tuple(dict.fromkeys(f"{where}.{said}" for where in (module, module.partition(".")[0])))
 
 
 def counts(places: Iterable[tuple[str, str, int, str]], own: OwnFiles) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import sys
 from collections import defaultdict
@@ -36,29 +37,36 @@ def paths_of(row: Row) -> tuple[tuple[str, ...], str] | None:
     return (tuple(names), method.removeprefix(".") or "__call__") if method.count(".") <= 1 else None
 
 
+Place = tuple[tuple[str, ...], str, Row]
+"""The path of a holder, the name of its attribute, the row that it is."""
+
+
 class Libraries(MetaPathFinder):
     """Follows imports of the catalogue's libraries; with ``notes`` their short calls are wrapped too."""
 
     def __init__(self, catalogue: Catalogue, patches: Patches, notes: bool) -> None:
-        self._patches = patches
-        self._pending: dict[str, list[tuple[tuple[str, ...], str, Row]]] = defaultdict(list)
+        self._catalogue, self._patches, self._notes = catalogue, patches, notes
+        self._roots = catalogue.roots | {path.partition(".")[0] for path, _ in _CHOKES}
+        self._left: dict[str, list[Place]] = {}
         self._seeking: set[str] = set()
         self._depth: dict[str, int] = defaultdict(int)
-        for row in catalogue.rows():
-            if row.when == "call" and _worth(row, notes):
-                place = paths_of(row)
-                if place is not None:
-                    self._pending[place[0][0]].append((*place, row))
+
+    def _places(self, root: str) -> list[Place]:
+        """Where the rows of one library are to be found."""
+        rows = (row for row in self._catalogue.rows_of(root) if row.when == "call" and _worth(row, self._notes))
+        places = [(*place, row) for row in rows if (place := paths_of(row)) is not None]
         for path, origin in _CHOKES:
-            known = catalogue.find(origin)
-            if known is not None:
-                names = path.split(".")
-                self._pending[names[0]].append((tuple(names[:-1]), names[-1], known))
+            known = self._catalogue.find(origin)
+            if known is not None and path.startswith(root + "."):
+                holder, _, name = path.rpartition(".")
+                places.append((tuple(holder.split(".")), name, known))
+        return places
 
     def install(self) -> None:
         """Wrap what is imported already; follow what will be."""
-        for root in [root for root in self._pending if root in sys.modules]:
-            self.wrap(root)
+        for root in sorted(self._roots):
+            if root in sys.modules or hasattr(builtins, root):
+                self.wrap(root)
         sys.meta_path.insert(0, self)
 
     def uninstall(self) -> None:
@@ -68,13 +76,13 @@ class Libraries(MetaPathFinder):
 
     def wrap(self, root: str) -> None:
         """Wrap the rows of one library that can be found by now."""
+        known = self._left.get(root)
         left = []
-        for holder_path, name, row in self._pending.pop(root, ()):
+        for holder_path, name, row in self._places(root) if known is None else known:
             holder = resolved(holder_path)
             if not isinstance(holder, ModuleType | type) or not self._wrapped(holder, name, row):
                 left.append((holder_path, name, row))
-        if left:
-            self._pending[root] = left
+        self._left[root] = left
         self._patches.aliases(root)
 
     def _wrapped(self, holder: ModuleType | type, name: str, row: Row) -> bool:
@@ -108,7 +116,7 @@ class Libraries(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """The spec that the other finders give, its loader followed."""
         root = fullname.partition(".")[0]
-        if root not in self._pending or fullname in self._seeking:
+        if root not in self._roots or fullname in self._seeking:
             return None
         self._seeking.add(fullname)
         try:
@@ -144,7 +152,6 @@ class _Followed:
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        spec.loader = self._loader
         return self._loader.create_module(spec) if hasattr(self._loader, "create_module") else None
 
     def exec_module(self, module: ModuleType) -> None:

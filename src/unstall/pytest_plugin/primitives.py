@@ -66,10 +66,12 @@ def _calls() -> Iterator[tuple[Any, str, Told]]:
 def _of_sockets() -> Iterator[tuple[Any, str, Told]]:
     for name in ("connect", "connect_ex", "send", "sendall", "sendto", "sendmsg"):
         yield socket.socket, name, Told(f"socket.socket().{name.removesuffix('_ex')}", _sends)
-    for name in ("accept", "recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into"):
-        yield socket.socket, name, Told(f"socket.socket().{name}", _receives)
+    for name, flags_at in (("recv", 2), ("recvfrom", 2), ("recv_into", 3), ("recvfrom_into", 3), ("recvmsg", 3)):
+        yield socket.socket, name, Told(f"socket.socket().{name}", partial(_receives, flags_at))
+    yield socket.socket, "recvmsg_into", Told("socket.socket().recvmsg_into", partial(_receives, 3))
+    yield socket.socket, "accept", Told("socket.socket().accept", _handshakes)
     for name in ("do_handshake", "read", "write", "unwrap"):
-        yield ssl.SSLSocket, name, Told(f"ssl.SSLSocket().{name}", _receives)
+        yield ssl.SSLSocket, name, Told(f"ssl.SSLSocket().{name}", _handshakes)
     yield socket, "getaddrinfo", Told("socket.getaddrinfo", _asks_resolver)
     for name in ("gethostbyname", "gethostbyname_ex"):
         yield socket, name, Told(f"socket.{name}", _asks_resolver)
@@ -142,14 +144,18 @@ def _given(keyword: str, *positions: int) -> Waits:
     return waits
 
 
-def _receives(arguments: Arguments, keywords: Keywords) -> bool:
-    flags = [value for value in (*arguments[1:], *keywords.values()) if isinstance(value, int)]
-    return arguments[0].gettimeout() != 0 and not any(flag & socket.MSG_DONTWAIT for flag in flags[-1:])
+def _receives(flags_at: int, arguments: Arguments, keywords: Keywords) -> bool:
+    flags = _value("flags", flags_at, arguments, keywords, 0)
+    return bool(arguments[0].gettimeout() != 0) and not (isinstance(flags, int) and flags & socket.MSG_DONTWAIT)
+
+
+def _handshakes(arguments: Arguments, keywords: Keywords) -> bool:
+    return bool(arguments[0].gettimeout() != 0)
 
 
 def _sends(arguments: Arguments, keywords: Keywords) -> bool:
     """A datagram is handed to the kernel, which keeps or drops it: nobody waits."""
-    return arguments[0].gettimeout() != 0 and arguments[0].type != socket.SOCK_DGRAM
+    return bool(arguments[0].gettimeout() != 0 and arguments[0].type != socket.SOCK_DGRAM)
 
 
 def _asks_resolver(arguments: Arguments, keywords: Keywords) -> bool:
@@ -166,7 +172,7 @@ def _asks_for_name(arguments: Arguments, keywords: Keywords) -> bool:
 
 
 def _runs(arguments: Arguments, keywords: Keywords) -> bool:
-    return arguments[0].returncode is None and _value("timeout", -1, (), keywords) != 0
+    return arguments[0].returncode is None and keywords.get("timeout") != 0
 
 
 def _without_flag(position: int, flag: int, arguments: Arguments, keywords: Keywords) -> bool:
