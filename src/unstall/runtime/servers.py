@@ -17,13 +17,26 @@ def wrapped(app: Any) -> Any:
     try:
         from unstall.runtime import asgi, watch
 
-        # An app that is wrapped already keeps what was chosen for it there.
-        watched = app if isinstance(app, asgi.Watched) else watch(app)
-        asgi._here.last_app = watched
+        inside = _watched_inside(app)
+        if inside is not None:  # it keeps what was chosen for it there
+            asgi._here.last_app = inside
+            return app
+        watched = asgi._here.last_app = watch(app)
         return watched
     except Exception as error:
         sys.stderr.write(f"unstall: not watching: {error}\n")
         return app
+
+
+def _watched_inside(app: Any) -> Any:
+    """What the app's author has wrapped by `watch`, within what the server itself put around it."""
+    from unstall.runtime.asgi import Watched
+
+    for _ in range(10):
+        if app is None or isinstance(app, Watched):
+            return app
+        app = getattr(app, "__dict__", {}).get("app")
+    return None
 
 
 def patch_uvicorn(module: ModuleType) -> None:
