@@ -165,6 +165,17 @@ def test_values_are_followed_through_hundreds_of_calls_within_calls(tmp_path: Pa
     assert check(tmp_path, Options(cache=False)).stats.coroutines == 1
 
 
+def test_a_decorator_on_many_functions_keeps_each_of_them(tmp_path: Path) -> None:
+    lines = ["import time", "def log(f):", "    def wrapper(*a): return f(*a)", "    return wrapper"]
+    for n in range(80):
+        lines += ["@log", f"def f{n}(): time.sleep({n})", f"async def g{n}(): f{n}()"]
+    (tmp_path / "m0.py").write_text("\n".join(lines))
+    found = check(tmp_path, Options(cache=False)).findings
+    assert [chain.entrance.label for finding in found for chain in finding.chains] == [
+        f"async def g{n}" for n in range(80)
+    ]
+
+
 def test_a_file_that_does_not_parse_is_counted_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("def f(:\n")
     ((path, reason),) = check(tmp_path, Options(cache=False)).stats.unparsed

@@ -16,6 +16,8 @@ from unstall.source.results import Results
 from unstall.source.values import DEEPEST_ACTIVATION, Activation, Value, Values, bounded, elements, union, useful
 
 _MOST_ACTIVATIONS = 24
+_MOST_WRAPPED = 1000
+"""Functions that one decorator wraps: each has a wrapper of its own."""
 _DEEPEST = 150
 _LONGEST_ORIGIN = 12
 _OPEN: tuple[Values, bool] = (), False
@@ -64,7 +66,9 @@ class Resolver:
         for _, values in binds:
             for value in values:
                 depth = max(depth, 1 + self._value_depth(value))
-        if binds and (depth > DEEPEST_ACTIVATION or self._counts.get((file, function), 0) > _MOST_ACTIVATIONS):
+        wraps = len(binds) == 1 and len(binds[0][1]) == 1 and binds[0][1][0][0] == "F"
+        most = _MOST_WRAPPED if wraps else _MOST_ACTIVATIONS
+        if binds and (depth > DEEPEST_ACTIVATION or self._counts.get((file, function), 0) > most):
             binds, depth = (), 1 + (env.depth if env else 0)
         key = (file, function, me, env.key if env else None, binds)
         found = self._activations.get(key)
