@@ -183,10 +183,10 @@ def test_edits_stay_within_the_files_that_were_asked_for(tmp_path: Path) -> None
 
 def test_a_fix_that_the_check_cannot_confirm_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_project(tmp_path, {"app.py": "import time\n\n\nasync def main():\n    time.sleep(1)\n"})
-    monkeypatch.setattr("unstall.source.fix.adding", lambda tree, needs, own: [])
+    monkeypatch.setattr("unstall.source.proof.adding", lambda tree, needs, own: [])
     good = fixed(root)
     assert good.fixed, "without its import the call is still gone, so the proof holds"
-    monkeypatch.setattr("unstall.source.fix._with_imports", lambda texts, path, text, plans: texts.text(path))
+    monkeypatch.setattr("unstall.source.proof._with_imports", lambda texts, path, text, plans: texts.text(path))
     report = fixed(root)
     assert not report.fixed
     assert not report.texts
@@ -195,7 +195,7 @@ def test_a_fix_that_the_check_cannot_confirm_is_not_offered(tmp_path: Path, monk
 
 def test_a_rewrite_that_does_not_compile_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_project(tmp_path, {"app.py": "import time\n\n\nasync def main():\n    time.sleep(1)\n"})
-    monkeypatch.setattr("unstall.source.fix._with_imports", lambda texts, path, text, plans: text + "return\n")
+    monkeypatch.setattr("unstall.source.proof._with_imports", lambda texts, path, text, plans: text + "return\n")
     report = fixed(root)
     assert not report.texts
 
@@ -203,7 +203,7 @@ def test_a_rewrite_that_does_not_compile_is_not_offered(tmp_path: Path, monkeypa
 def test_one_plan_that_does_not_hold_does_not_take_the_others_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unstall.source import fix as fixing
+    from unstall.source import proof as fixing
 
     body = "import time\n\n\n" + "\n\n".join(f"async def f{n}():\n    time.sleep({n} + 1)\n" for n in range(5))
     root = write_project(tmp_path, {"app.py": body})

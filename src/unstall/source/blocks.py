@@ -56,7 +56,7 @@ def moved(texts: Texts, place: Place, block: ast.With, spots: Sequence[Spot]) ->
         else "block"
     )
     why = f"{place.function.name}: the whole {things} moves to a thread"
-    unsafe = traps.shared_state([place.function, *(f for spot in spots for f in traps.moved(texts, spot))])
+    unsafe = traps.shared_state(texts, [place.function, *(f for spot in spots for f in traps.moved(texts, spot))])
     return Plan(
         place.tree.path, place.name, "block", why, tuple(edits), tuple(spots), needed(place), frozenset(), unsafe, 1
     )  # fmt: skip

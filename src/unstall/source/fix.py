@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unstall.model import Edit, Finding
 from unstall.source import blocks, edits, transforms
-from unstall.source.check import CheckReport, Options
-from unstall.source.imports import adding, dropping
+from unstall.source.check import Options
 from unstall.source.plans import Place, Plan, Refused, Spot, below
-from unstall.source.proof import Checked, Way, compiles, ways
+from unstall.source.proof import Checked, proved
 from unstall.source.spots import spots_of
 from unstall.source.texts import Texts
-from unstall.source.trees import Tree
 
 _MOST_ROUNDS = 8
 _NOT_PROVED = (
@@ -65,15 +63,18 @@ def fix(
     checked = Checked(root, options or Options())
     texts = Texts(root, checked.paths)
     wanted = wanted or (lambda path: True)
-    report = checked.report({})
+    report = checked.before()
     asked = [finding for finding in report.findings if _concerns(finding, wanted)]
     made: list[Plan] = []
     refused: dict[str, tuple[str, bool]] = {}
+    failed: set[object] = set()
     for _ in range(_MOST_ROUNDS):
         plans, refused = _planned(texts, [f for f in report.findings if _concerns(f, wanted)], unsafe, wanted)
-        good, report = _proved(checked, texts, report, plans)
+        # What did not hold once is not tried again: every trial is a check of the whole project.
+        good, bad, report = proved(checked, texts, report, [plan for plan in plans if plan.mark not in failed])
+        failed |= {plan.mark for plan in bad}
         for plan in plans:
-            if plan not in good:
+            if plan.mark in failed:
                 refused |= {
                     f.key: (_NOT_PROVED, False) for spot in plan.spots for f in spot.findings if f.key not in refused
                 }
@@ -199,90 +200,3 @@ def _each(texts: Texts, place: Place, spots: Sequence[Spot]) -> list[_Answer]:
         answers = [a for a in answers if id(a[1].node) not in covered]
         answers.append((plan, inside[0], ""))
     return answers
-
-
-# --- proof --------------------------------------------------------------------------------------------------
-
-
-def _proved(
-    checked: Checked, texts: Texts, before: CheckReport, plans: Sequence[Plan]
-) -> tuple[list[Plan], CheckReport]:
-    """The plans that hold, found by halves, with the report after them; their texts are kept in ``texts``."""
-    base = ways(before.findings)
-    good: list[Plan] = []
-    best, report = {}, before
-    pending = [list(plans)] if plans else []
-    while pending:
-        trial = pending.pop()
-        rewritten = _rewritten(texts, [*good, *trial])
-        after = checked.report(texts.changed | rewritten) if rewritten is not None else None
-        wrong = _wrong(base, ways(after.findings), [*good, *trial]) if after is not None else None
-        if rewritten is not None and after is not None and not wrong:
-            good += trial
-            best, report = rewritten, after
-        elif len(trial) > 1:
-            # Those that the check itself points at are tried last and by halves: one more check mostly settles the rest.
-            suspects = [plan for plan in trial if wrong and not wrong.keys().isdisjoint(_touched(plan))]
-            rest = [plan for plan in trial if plan not in suspects]
-            middle = len(trial) // 2
-            pending += [suspects, rest] if suspects and rest else [trial[middle:], trial[:middle]]
-    texts.change(best)
-    return good, report
-
-
-def _touched(plan: Plan) -> set[tuple[str, str]]:
-    """The coroutine of a plan, and those that its spots leave waiting, by path and name."""
-    sites = {below(chain)[0].site for spot in plan.spots for chain in spot.chains}
-    return {(plan.path, plan.function), *((site.path, site.qualname) for site in sites)}
-
-
-def _wrong(before: Counter[Way], after: Counter[Way], plans: Iterable[Plan]) -> Counter[tuple[str, str]]:
-    """The coroutines in which a way to a stall is left that should be gone, or is new; empty where all plans hold."""
-    targets: Counter[Way] = Counter()
-    for plan in plans:
-        for spot in plan.spots:
-            for finding, chain in zip(spot.findings, spot.chains, strict=True):
-                site = below(chain)[0].site
-                targets[finding.site.path, finding.site.qualname, finding.primitive.name, site.path, site.qualname] += 1
-    found: Counter[tuple[str, str]] = Counter()
-    for way, count in (after - (before - targets)).items():
-        found[way[3], way[4]] += count
-    return found
-
-
-def _rewritten(texts: Texts, plans: Sequence[Plan]) -> dict[str, str] | None:
-    """The texts after these plans, imports and all; None where they do not fit together."""
-    by_path: dict[str, list[Plan]] = {}
-    for plan in plans:
-        by_path.setdefault(plan.path, []).append(plan)
-    found: dict[str, str] = {}
-    for path, mine in by_path.items():
-        tree = texts.tree(path)
-        assert tree is not None
-        mine.sort(key=lambda p: _first(tree, p))
-        try:
-            text = edits.apply(tree.text, [edit for plan in mine for edit in plan.edits])
-            text = _with_imports(texts, path, text, mine)
-        except (ValueError, SyntaxError):
-            return None
-        if compiles(path, text):
-            return None
-        found[path] = text
-    return found
-
-
-def _first(tree: Tree, plan: Plan) -> tuple[int, int, bool]:
-    node = plan.spots[0].node
-    return tree.start(node), -tree.end(node), plan.spots[0].step.how != "iterate"
-
-
-def _with_imports(texts: Texts, path: str, text: str, plans: Sequence[Plan]) -> str:
-    needs = frozenset(name for plan in plans for name in plan.needs)
-    drops = frozenset(name for plan in plans for name in plan.drops)
-    own = texts.tops()
-    for name in sorted(needs):
-        text = edits.apply(text, adding(Tree(path, text), [name], own))
-    for name in sorted(drops):
-        if not texts.imported_elsewhere(path, name):
-            text = edits.apply(text, dropping(Tree(path, text), [name]))
-    return text

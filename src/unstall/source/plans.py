@@ -52,6 +52,11 @@ class Plan:
     unsafe: str = ""
     pooled: int = 0
 
+    @property
+    def mark(self) -> object:
+        """Equal for the same change to the same coroutine, wherever earlier fixes have moved it to."""
+        return self.path, self.function, self.kind, *(ast.unparse(spot.node) for spot in self.spots)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -24,6 +24,12 @@ _LOOP_OBJECTS = frozenset(
 )
 
 
+_IMPORTS = re.compile(
+    r"^[ \t]*(?:from\b[^\n]*\bimport[ \t]*\([^)]*\)|(?:from|import)\b(?:[^\n\\]|\\\r?\n)*)", re.MULTILINE
+)
+_WORDS = re.compile(r"\w+|\*")
+
+
 class Texts:
     """Files below ``root`` by their path, read when asked for; ``changed`` are those with another text than on disk."""
 
@@ -34,6 +40,11 @@ class Texts:
         self.unreadable: dict[str, str] = {}
         self.changed: dict[str, str] = {}
         self._trees: dict[str, Tree] = {}
+        self._words: dict[str, frozenset[str]] = {}
+        self.bound: dict[ast.AST, str] = {}
+        """Why code must stay in the loop's thread, by its node; kept because many spots lead through the same code."""
+        self.shared: dict[ast.AST, str] = {}
+        """What of it two requests could change at the same time, likewise."""
 
     def file(self, path: str) -> SourceFile:
         """A file as it is on disk. Raises `BadInput`."""
@@ -132,82 +143,86 @@ class Texts:
 
     def references(self, home: Tree, name: str) -> Iterator[tuple[Tree, ast.AST]]:
         """Every place, tests included, where the function ``name`` of the module ``home`` may be spoken of."""
-        word = re.compile(rf"\b{re.escape(name)}\b")
-        stem = home.path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
+        stem = _stem(home.path)
         for path in self.everywhere:
-            try:
-                if not word.search(self.text(path)):
-                    continue
-            except BadInput:
+            # Elsewhere it is spoken of as an attribute, or after an import of that name or of all names.
+            words = self._in_imports(path)
+            if path != home.path and not {name, "*"} & words and f".{name}" not in self._text(path):
                 continue
             tree = self.tree(path)
             if tree is None:
                 continue
             names = {name} if path == home.path else _taken_from(tree, stem, name)
-            modules = _module_names(tree)
-            for node in ast.walk(tree.module):
+            for node in tree.loads:
                 if (
                     isinstance(node, ast.Name)
                     and node.id in names
-                    and isinstance(node.ctx, ast.Load)
                     or isinstance(node, ast.Attribute)
                     and node.attr == name
-                    and root_name(node) in modules
+                    and root_name(node) in _module_names(tree)
                 ):
                     yield tree, node
 
     def imported_elsewhere(self, path: str, name: str) -> bool:
         """True where another file takes this name from the module at ``path``."""
-        stem = path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
+        stem = _stem(path)
         taking = re.compile(
             rf"\bfrom\s+[\w.]*\b{re.escape(stem)}\s+import\b[^\n]*(?:\b{re.escape(name)}\b|\*|\()|\b{re.escape(stem)}\.{re.escape(name)}\b"
         )
-        for other in self.everywhere:
-            try:
-                if other != path and taking.search(self.text(other)):
-                    return True
-            except BadInput:
-                continue
-        return False
+        return any(
+            other != path and stem in self._in_imports(other) and taking.search(self._text(other))
+            for other in self.everywhere
+        )
+
+    def _text(self, path: str) -> str:
+        """A file's text, empty where it cannot be read."""
+        try:
+            return self.text(path)
+        except BadInput:
+            return ""
+
+    def _in_imports(self, path: str) -> frozenset[str]:
+        """The words of a file's import statements."""
+        if path not in self._words:
+            found = " ".join(_IMPORTS.findall(self._text(path)))
+            self._words[path] = frozenset(_WORDS.findall(found))
+        return self._words[path]
 
     def called_in(self, tree: Tree, function: Function, depth: int = 3) -> list[Function]:
         """A function and those of the same file that it calls by name, a few calls deep."""
-        by_name: dict[str, list[Function]] = {}
-        for each in tree.functions:
-            by_name.setdefault(each.name, []).append(each)
         found, level = [function], [function]
         for _ in range(depth):
-            names = {last_name_of(n.func) for f in level for n in ast.walk(f) if isinstance(n, ast.Call)}
-            level = [f for name in sorted(names) for f in by_name.get(name, ()) if f not in found]
+            names = {name for f in level for name in tree.called_by(f)}
+            level = [f for name in sorted(names) for f in tree.by_name.get(name, ()) if f not in found]
             level = [f for f in level if isinstance(f, ast.FunctionDef)]
             found += level
         return found
 
 
+def _stem(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
+
+
 def imported(tree: Tree) -> set[str]:
     """The top-level names of everything this file imports."""
     names: set[str] = set()
-    for node in ast.walk(tree.module):
+    for node in tree.imports:
         if isinstance(node, ast.Import):
             names.update(a.name.partition(".")[0] for a in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
+        elif not node.level:
             names.add((node.module or "").partition(".")[0])
     return names
 
 
 def _module_names(tree: Tree) -> set[str]:
     """Names that an import binds, so that ``name.f`` may be a function of that module."""
-    names: set[str] = set()
-    for node in ast.walk(tree.module):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names.update(a.asname or a.name.partition(".")[0] for a in node.names)
-    return names
+    return {a.asname or a.name.partition(".")[0] for node in tree.imports for a in node.names}
 
 
 def _taken_from(tree: Tree, stem: str, name: str) -> set[str]:
     """What a file calls the function ``name`` that it imports from a module of that name, or from its package."""
     names: set[str] = set()
-    for node in ast.walk(tree.module):
+    for node in tree.imports:
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if alias.name == name:

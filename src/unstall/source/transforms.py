@@ -32,7 +32,7 @@ def awaited(texts: Texts, place: Place, spot: Spot) -> Plan:
     call = _movable(place, spot)
     opened = _opening(place, call)
     dropped = frozenset({root_name(call.func)})
-    unsafe = traps.shared_state([place.function])
+    unsafe = traps.shared_state(texts, [place.function])
     if spot.names <= _RUNS:
         if len(call.args) != 1 or call.keywords or isinstance(call.args[0], ast.Starred):
             raise Refused("it is given more than a coroutine, which `await` has no place for")
@@ -87,7 +87,7 @@ def plain(texts: Texts, place: Place, spots: Sequence[Spot]) -> Plan:
         why = why.replace("FastAPI", "Starlette")
     return Plan(
         tree.path, place.name, "def", why, (place.edit(start, found.end(), ""),), tuple(spots),
-        unsafe=traps.shared_state(around), pooled=1,
+        unsafe=traps.shared_state(texts, around), pooled=1,
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def _checked(texts: Texts, place: Place, spot: Spot) -> str:
         raise Refused(reason)
     if spot.names & _RUNS and not spot.direct:
         unsafe = unsafe or "its coroutine would run on another loop than the application's"
-    return unsafe or traps.shared_state([place.function, *inside])
+    return unsafe or traps.shared_state(texts, [place.function, *inside])
 
 
 def _movable(place: Place, spot: Spot) -> ast.Call:
@@ -207,6 +207,10 @@ def _movable(place: Place, spot: Spot) -> ast.Call:
     reason = traps.misplaced(place, node) or traps.holds_lock(place, node)
     if reason:
         raise Refused(reason)
+    if isinstance(place.tree.parents.get(node), ast.Await):
+        raise Refused(
+            "what it gives back is awaited, so it may be a coroutine function, which a thread would only call"
+        )
     name = called_name(node)
     if name == "next" and len(node.args) == 1:
         raise Refused("`next` ends by StopIteration, which cannot leave a thread")

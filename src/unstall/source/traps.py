@@ -139,15 +139,23 @@ def moved(texts: Texts, spot: Spot) -> list[Function]:
 def in_thread(texts: Texts, functions: Iterable[ast.AST]) -> str:
     """Why this code must not run in another thread than the event loop's."""
     for function in functions:
-        for node in ast.walk(function):
-            if isinstance(node, ast.Call):
-                reason = _call_in_thread(texts, node)
-                if reason:
-                    return reason
-            elif isinstance(node, ast.Name | ast.Attribute) and last_name_of(node) in texts.thread_locals:
-                return f"`{last_name_of(node)}` is a thread-local: in another thread it would be empty"
-            elif isinstance(node, ast.Name) and node.id in texts.loop_objects:
-                return f"`{node.id}` belongs to the event loop, which only its own thread may touch"
+        if function not in texts.bound:
+            texts.bound[function] = _bound_to_loop(texts, function)
+        if texts.bound[function]:
+            return texts.bound[function]
+    return ""
+
+
+def _bound_to_loop(texts: Texts, function: ast.AST) -> str:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            reason = _call_in_thread(texts, node)
+            if reason:
+                return reason
+        elif isinstance(node, ast.Name | ast.Attribute) and last_name_of(node) in texts.thread_locals:
+            return f"`{last_name_of(node)}` is a thread-local: in another thread it would be empty"
+        elif isinstance(node, ast.Name) and node.id in texts.loop_objects:
+            return f"`{node.id}` belongs to the event loop, which only its own thread may touch"
     return ""
 
 
@@ -172,18 +180,24 @@ def _call_in_thread(texts: Texts, node: ast.Call) -> str:
     return ""
 
 
-def shared_state(functions: Iterable[ast.AST]) -> str:
+def shared_state(texts: Texts, functions: Iterable[ast.AST]) -> str:
     """What two requests could now change at the same time, in words; empty where nothing was seen."""
     for function in functions:
-        for node in ast.walk(function):
-            if isinstance(node, ast.Global):
-                return f"`{node.names[0]}` is a global that two requests could now change at the same time"
-            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute | ast.Subscript):
-                root = root_name(node.target)
-                if root and not _made_here(function, root):
-                    return (
-                        f"`{ast.unparse(node.target)}` is shared, and two requests could now change it at the same time"
-                    )
+        if function not in texts.shared:
+            texts.shared[function] = _changed_by_two(function)
+        if texts.shared[function]:
+            return texts.shared[function]
+    return ""
+
+
+def _changed_by_two(function: ast.AST) -> str:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Global):
+            return f"`{node.names[0]}` is a global that two requests could now change at the same time"
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute | ast.Subscript):
+            root = root_name(node.target)
+            if root and not _made_here(function, root):
+                return f"`{ast.unparse(node.target)}` is shared, and two requests could now change it at the same time"
     return ""
 
 

@@ -21,14 +21,20 @@ class Tree:
         self.text = text
         self.module = ast.parse(text)
         self.lines = split_lines(text)
+        self._called: dict[ast.AST, frozenset[str]] = {}
         self._starts = [0]
         for line in self.lines:
             self._starts.append(self._starts[-1] + len(line))
 
     @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node, outer ones first."""
+        return tuple(ast.walk(self.module))
+
+    @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The node around each node."""
-        return {child: node for node in ast.walk(self.module) for child in ast.iter_child_nodes(node)}
+        return {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
 
     def offset(self, line: int, byte_column: int) -> int:
         """The offset in the text of a line from 1 and a column in UTF-8 bytes from 0, as ``ast`` counts them."""
@@ -92,12 +98,41 @@ class Tree:
     @cached_property
     def functions(self) -> tuple[Function, ...]:
         """Every def, outer ones first."""
-        return tuple(n for n in ast.walk(self.module) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+        return tuple(n for n in self.nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    @cached_property
+    def by_name(self) -> dict[str, list[Function]]:
+        """Every def by its last name."""
+        found: dict[str, list[Function]] = {}
+        for each in self.functions:
+            found.setdefault(each.name, []).append(each)
+        return found
+
+    def called_by(self, function: ast.AST) -> frozenset[str]:
+        """The last names of everything that is called in a function."""
+        if function not in self._called:
+            calls = (n for n in ast.walk(function) if isinstance(n, ast.Call))
+            self._called[function] = frozenset(map(called_name, calls))
+        return self._called[function]
+
+    @cached_property
+    def imports(self) -> tuple[ast.Import | ast.ImportFrom, ...]:
+        """Every import, those inside functions too."""
+        return tuple(n for n in self.nodes if isinstance(n, ast.Import | ast.ImportFrom))
+
+    @cached_property
+    def loads(self) -> tuple[ast.Name | ast.Attribute, ...]:
+        """Every name and attribute that is not set but spoken of; attributes whatever is done to them."""
+        return tuple(
+            n
+            for n in self.nodes
+            if isinstance(n, ast.Attribute) or (isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+        )
 
     @cached_property
     def _calls(self) -> dict[tuple[int, int], list[ast.Call]]:
         found: dict[tuple[int, int], list[ast.Call]] = {}
-        for node in ast.walk(self.module):
+        for node in self.nodes:
             if isinstance(node, ast.Call):
                 found.setdefault(_place(node), []).append(node)
         return found
@@ -166,7 +201,7 @@ class Tree:
 
     def value_at(self, line: int, column: int) -> ast.expr | None:
         """What is iterated or entered at this place."""
-        for node in ast.walk(self.module):
+        for node in self.nodes:
             if isinstance(node, ast.For | ast.comprehension):
                 value = node.iter
             elif isinstance(node, ast.withitem):
