@@ -26,6 +26,10 @@ def workload(*others: dict[str, Any], **fields: Any) -> Workload:
 def test_the_numbers_follow_from_the_stalls_and_only_those_that_change_are_named() -> None:
     one = suggestion(workload(), History((25.0,)))
     assert one.patch["livenessProbe"] == {"timeoutSeconds": 10}
+    assert suggestion(workload(), History((40.0,))).patch["livenessProbe"] == {
+        "timeoutSeconds": 1,
+        "failureThreshold": 6,
+    }
     assert suggestion(workload(), History((5.0,))).patch.keys() == {"startupProbe", "terminationMessagePolicy"}
     assert "livenessProbe" not in suggestion(workload(), None).patch
 

@@ -14,7 +14,7 @@ from unstall.kubelet import odds
 from unstall.kubelet.recording import Recording
 from unstall.model import Measure, ProbeType
 from unstall.probe.advise import Advice
-from unstall.probe.forecast import Forecast
+from unstall.probe.forecast import Forecast, History, held_out, label
 from unstall.probe.rewrite import Rewritten, rewrite
 from unstall.probe.suggestion import Suggestion
 from unstall.probe.words import asked, settings
@@ -66,7 +66,7 @@ def _container(one: Judged, recording: Recording | None, blocks: tuple[float, ..
         return lines + _curve(workload)
     if not recording.lengths_s:
         return [*lines, "  no stall was recorded" + _watching(recording)]
-    return lines + _odds(workload, blocks) + _table(one.table, recording)
+    return [*lines, *_odds(workload, blocks), *_table(one.table, recording), *_held_out(one, recording)]
 
 
 def _odds(workload: Workload, blocks: tuple[float, ...]) -> list[str]:
@@ -163,6 +163,19 @@ def _write(judged: Sequence[Judged]) -> list[str]:
         else:
             lines.append(f"  --write  changes {units.plural(done.lines, 'line')} for {what}")
     return ["", *lines] if lines else []
+
+
+def _held_out(one: Judged, recording: Recording) -> list[str]:
+    """The honest check: what the first half of the record would have chosen, in the second half."""
+    if len(set(recording.lengths_s)) < 2:
+        return []
+    judged = held_out(one.workload.spec, History(recording.lengths_s))
+    if judged is None:
+        return []
+    what = label(judged.probe) if judged.probe is not None else "the present setting"
+    return [
+        f"  Chosen on the first half of these stalls: {what}; in the second half {judged.per_stall:.2f} restarts per stall."
+    ]
 
 
 # --- JSON -----------------------------------------------------------------------------------------

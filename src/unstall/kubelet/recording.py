@@ -23,7 +23,7 @@ OF_A_STALL = frozenset({"stall_began", "stall_update", "stall_ended", "killed"})
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Lengths of the stalls, and for how long one loop each was watched, all together (None where nobody says).
+    """Lengths of the stalls in the order in which they began, and for how long one loop each was watched, all together (None where nobody says).
 
     ``cut`` stalls were ended by the end of their process: they would have lasted longer. ``lost`` stalls were counted
     by the recorder and are not in the files, having been rotated away; ``watched_s`` is shortened by their share.
@@ -60,6 +60,7 @@ class Recording:
 
 @dataclass(slots=True)
 class _Stall:
+    started_at: float
     duration_s: float = 0.0
     ended: bool = False
 
@@ -96,7 +97,7 @@ def read_recording(*paths: Path) -> Recording:
     watched_s = sum(life.watched_s for life in lives.values()) * (known / (known + lost) if known else 1.0)
     starts = [float(one["ready_after_s"]) for one in seen if one.get("ready_after_s")]
     return Recording(
-        tuple(stall.duration_s for stall in stalls.values()),
+        tuple(stall.duration_s for stall in sorted(stalls.values(), key=lambda one: one.started_at)),
         watched_s or None,
         sum(not stall.ended for stall in stalls.values()),
         lost if known else 0,
@@ -162,7 +163,7 @@ def _note(record: dict[str, Any], stalls: dict[Key, _Stall], lives: dict[Key, _L
     began = record.get("monotonic", record.get("started_at"))
     key = (*_process(record), began)
     if record["event"] in OF_A_STALL:
-        stall = stalls.setdefault(key, _Stall())
+        stall = stalls.setdefault(key, _Stall(float(record["started_at"])))
         stall.duration_s = max(stall.duration_s, float(record["duration_s"]))
         stall.ended |= record["event"] == "stall_ended"
     elif record["event"] in LIVES and record.get("watched_s") is not None:

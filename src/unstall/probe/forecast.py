@@ -23,7 +23,7 @@ FAILURES = (3, 4, 6, 8, 10, 15, 20, 30)
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Stalls as recorded: their lengths, and for how long one pod each was watched, all pods together.
+    """Stalls as recorded, in the order in which they came: their lengths, and for how long one pod each was watched, all pods together.
     ``watched_s`` None: nobody knows, so there are odds per stall and no rates."""
 
     lengths_s: tuple[float, ...]
@@ -61,6 +61,30 @@ def suggest(spec: PodSpec, history: History) -> ProbeSpec | None:
     needed_s = max(history.lengths_s) * HEADROOM
     fitting = [one for one in _alternatives(now) if odds.longest_survived_s(with_liveness(spec, one)) >= needed_s]
     return min(fitting, key=lambda one: (odds.found_within_s(with_liveness(spec, one)), one.timeout_s), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What the first half of a record would have chosen, and what that costs per stall in the second half."""
+
+    probe: ProbeSpec | None
+    per_stall: float
+
+
+ENOUGH = 8
+"""Stalls from which on a record is worth being halved."""
+
+
+def held_out(spec: PodSpec, history: History) -> HeldOut | None:
+    """Choose on the first half of the stalls, judge on the second; None where there are too few, or no block of either
+    half would restart the container anyway."""
+    middle = len(history.lengths_s) // 2
+    first, second = history.lengths_s[:middle], history.lengths_s[middle:]
+    if len(history.lengths_s) < ENOUGH or odds.longest_survived_s(spec) >= max(history.lengths_s):
+        return None
+    chosen = suggest(spec, History(first))
+    after = spec if chosen is None else with_liveness(spec, chosen)
+    return HeldOut(chosen, odds.expected_restarts(after, second) / len(second))
 
 
 def _alternatives(now: ProbeSpec) -> Iterator[ProbeSpec]:

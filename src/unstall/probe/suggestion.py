@@ -45,7 +45,7 @@ def suggestion(workload: Workload, history: History | None, slowest_start_s: flo
     now = spec.probe(ProbeType.LIVENESS)
     chosen = suggest(spec, history) if history is not None else None
     if now is not None and chosen is not None:
-        patch["livenessProbe"] = _numbers(now, chosen)
+        patch["livenessProbe"] = _numbers(workload, now, chosen)
         told.append(f"liveness {label(chosen)}")
     more = [_startup(workload, slowest_start_s), _message(workload)]
     return Suggestion(patch | {k: v for one in more for k, v in one.patch.items()}, (*told, *_told(more)))
@@ -55,10 +55,12 @@ def _told(parts: list[Suggestion]) -> tuple[str, ...]:
     return tuple(text for part in parts for text in part.told)
 
 
-def _numbers(now: ProbeSpec, chosen: ProbeSpec) -> dict[str, int]:
+def _numbers(workload: Workload, now: ProbeSpec, chosen: ProbeSpec) -> dict[str, int]:
+    """What changes, and the time-out in any case where it was left to the default: now it was chosen."""
     fields = {"timeoutSeconds": "timeout_s", "failureThreshold": "failure_threshold"}
     numbers = {name: getattr(chosen, attribute) for name, attribute in fields.items()}
-    return {name: value for name, value in numbers.items() if value != getattr(now, fields[name])}
+    defaulted = {"timeoutSeconds"} if not workload.written("livenessProbe.timeoutSeconds") else set[str]()
+    return {name: value for name, value in numbers.items() if value != getattr(now, fields[name]) or name in defaulted}
 
 
 def _startup(workload: Workload, slowest_start_s: float | None, asks: dict[str, Any] | None = None) -> Suggestion:
