@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 from opentelemetry import metrics, trace
 
@@ -23,10 +24,12 @@ class OtelSink:
         self._delay = meter.create_histogram("unstall.eventloop.delay", "s", "How late each beat of the loop was.")
         self._routes: Any = ()
         self._span: Any = None
+        self._open: WeakValueDictionary[int, Any] | None = None
 
     def bind(self, source: Source) -> None:
         """Know the app's routes, which bound the attributes."""
         self._routes = source.routes
+        self._follow_spans()
 
     def __call__(self, record: dict[str, Any]) -> None:
         """Count one finished stall."""
@@ -51,13 +54,38 @@ class OtelSink:
         record = sighting.record
         if self._span is None and sighting.context is not None:
             # A copy: the context itself is entered, by the task that is blocked.
-            span = sighting.context.copy().run(trace.get_current_span)
+            span = self._of_request(sighting.context.copy().run(trace.get_current_span))
             if span.is_recording():
                 self._span = span
-                at_ns = int(record["started_at"] * 1e9)
+                at_ns = max(int(record["started_at"] * 1e9), getattr(span, "start_time", None) or 0)
                 span.add_event(EVENT, {**_code(record), **_route(record.get("route") or "")}, at_ns)
         if self._span is not None:
             self._span.set_attribute(DURATION, record["duration_s"])
+
+    def _of_request(self, span: Any) -> Any:
+        """The server's span above the current one, else the outermost of this process."""
+        self._follow_spans()
+        while self._open is not None and getattr(span, "kind", None) is not trace.SpanKind.SERVER:
+            parent = getattr(span, "parent", None)
+            above = self._open.get(parent.span_id) if parent is not None else None
+            if above is None:
+                break
+            span = above
+        return span
+
+    def _follow_spans(self) -> None:
+        """Know the open spans by their numbers: a span knows of its parent nothing more. The SDK's only."""
+        provider = trace.get_tracer_provider()
+        if self._open is None and hasattr(provider, "add_span_processor"):
+            from opentelemetry.sdk.trace import SpanProcessor
+
+            spans = self._open = WeakValueDictionary()
+
+            class Following(SpanProcessor):
+                def on_start(self, span: Any, parent_context: Any = None) -> None:
+                    spans[span.context.span_id] = span
+
+            provider.add_span_processor(Following())
 
 
 def _route(label: str) -> dict[str, str]:
