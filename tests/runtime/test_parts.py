@@ -290,6 +290,11 @@ def test_a_stack_names_its_route_only_where_one_of_them_is_in_flight() -> None:
     assert table.find(in_a, ["GET /a/7"]) == ("GET /a/{id}", "table")
     assert table.find(in_both, ["GET /a/7", "GET /b"]) == (None, None)
     assert table.find(in_both, ["GET /b", "GET /c"]) == ("GET /b", "table")
+    # Where it is not known what is in flight, the outermost must leave no choice.
+    assert table.find(in_a, None) == ("GET /a/{id}", "table")
+    assert table.find(in_both, None) == (None, None)
+    assert table.find((*in_both, *in_a), None) == ("GET /a/{id}", "table")
+    assert table.find((("/x.py", 1, "f", True),), None) == (None, None)
     assert table.label("GET /nothing") == "GET /nothing"
 
 

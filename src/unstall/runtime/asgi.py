@@ -16,6 +16,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 _MARK = "unstall.watched"
 _thread, _set_current = threading.get_ident, CURRENT.set
+_calm = False
+"""Whether requests go to the app at once: enough of this beat's were looked at (see `beat`)."""
+
+
+def calm(now: bool) -> None:
+    """Let requests go by from now on, or look at them again. With several loops each has to ask whose it is."""
+    global _calm
+    _calm = now and len(_here.watches) == 1
 
 
 class Watched:
@@ -24,13 +32,22 @@ class Watched:
     def __init__(self, app: Any, settings: Settings) -> None:
         self.app = app
         self.unstall_settings = settings
+        # Who asks whether the call is a coroutine function is shown this one; calls themselves go by the class.
+        vars(self)["__call__"] = self._attend
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one connection. Under load this line is all that most requests pay."""
+        if _calm:
+            answer: Awaitable[None] = self.app(scope, receive, send)
+            return answer
+        return self._attend(scope, receive, send)
 
     def __getattr__(self, name: str) -> Any:
         if name == "app":  # not set yet: being copied or unpickled
             raise AttributeError(name)
         return getattr(self.app, name)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _attend(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. The frame of this call is what ties a sampled stack to its request."""
         if _MARK in scope:
             await self.app(scope, receive, send)
@@ -51,7 +68,10 @@ class Watched:
             finally:
                 watch.ready()  # also where the app knows no lifespan and has said so by raising
             return
-        # From here to `sign` is paid by every request: names are bound outside, nothing is wrapped.
+        if not watch.heart.attends():
+            _set_current(scope)
+            await self.app(scope, receive, send)
+            return
         flight, key = watch.in_flight, id(scope)
         flight[key] = scope
         slot = watch.enter(f"{scope.get('method', 'WEBSOCKET')} {scope.get('path', '')}")
@@ -60,7 +80,8 @@ class Watched:
         try:
             await self.app(scope, receive, send)
         finally:
-            watch.sign()
+            if not _calm:
+                watch.sign()
             del flight[key]
             watch.leave(slot)
 
@@ -94,6 +115,7 @@ def _begin(watched: Watched) -> Any:
     try:
         from unstall.runtime.watcher import Watch
 
+        calm(False)
         for thread, ended in list(_here.watches.items()):
             if thread == _thread() or not ended.loop.is_running():
                 _here.watches.pop(thread).retire()
@@ -142,6 +164,7 @@ def _reporting(send: Send, watch: Any) -> Send:
 
 def forget() -> None:
     """In a forked child: its parent's watch is not its own."""
+    calm(False)
     watches = list(_here.watches.values())
     _here.watch = _here.failed_loop = None
     _here.watches.clear()

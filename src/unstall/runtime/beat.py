@@ -5,6 +5,11 @@ Theory. A *sign* is a moment at which the loop was certainly between two callbac
 turn of the loop are a busy loop and not a stall, and so that a request which blocks at once is timed exactly.
 A stall is a gap between two signs. After a request's sign it starts there; after a tick it started at an
 unknown point before the next tick was due, and the middle is taken: the error is at most half a period.
+
+Under load that would be paid by thousands of requests a second, for a start known to 50 ms anyway. So each beat
+attends to its first requests only; the others go by (`asgi.calm`). What they would have told is asked for when
+it is needed: once a beat is late all are attended to until the next, so that a busy turn shows its signs.
+Where requests make tasks of their own, which know their request by its context only, all still leave that mark.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from typing import Any
 
 from unstall.runtime.mapping import (
     BEAT,
+    CALM,
     CPU,
     GC,
     READY,
@@ -34,14 +40,30 @@ from unstall.runtime.mapping import (
 )
 from unstall.runtime.timing import PERIOD_S, stall_start
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ATTENDED = 4
+"""How many requests each beat attends to: all of them up to 80 a second."""
 _monotonic = time.monotonic
 
 
 class Heart:
     """Beats on one loop and stores when; all its methods but `stopped` and `passed` are called on that loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared, threshold_s: float) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        shared: Shared,
+        threshold_s: float,
+        calm: Callable[[bool], None] = lambda now: None,
+    ) -> None:
         self.loop = loop
+        self.calm = calm
+        self.marks_all = False
+        """Whether every request leaves its mark in its context."""
+        self._left, self._roused = ATTENDED, False
         self.shared = shared
         self.cells = shared.cells
         self.threshold_s = threshold_s
@@ -70,6 +92,7 @@ class Heart:
             self._handle.cancel()
             self._handle = None
         if self.cells[STATE] != STOPPED:
+            self.calm(False)
             self.sign()
             self.cells[STATE] = STOPPED
         if self._collected in gc.callbacks:
@@ -84,6 +107,26 @@ class Heart:
         """Start-up is complete."""
         self.cells[READY] = time.monotonic() - self.started_at
         self.cells[STATE] = RUNNING
+
+    def attends(self) -> bool:
+        """Whether to attend to this request; the last one that is leaves the others of this beat in peace."""
+        self._left -= 1
+        if self._left == 0:
+            self.cells[CALM] = 1.0
+            if not self.marks_all and not self._roused:
+                self.cells[SIGN] = self.sign_at = self.cells[BEAT]  # no sign is as good as the middle now
+                self.calm(True)
+        return self._left >= 0 or self._roused
+
+    def rouse(self) -> None:
+        """Attend to all requests until the next beat; called on any thread."""
+        self._roused = True
+        self.calm(False)
+
+    def mark_all(self) -> None:
+        """From now on; called on any thread."""
+        self.marks_all = True
+        self.calm(False)
 
     def sign(self) -> None:
         """Note that the loop is between two callbacks; twice a request, so the last one is not read back."""
@@ -103,6 +146,10 @@ class Heart:
         cells = self.cells
         if now - self.sign_at >= self.threshold_s:
             self._close(self.sign_at, cells[BEAT], now)
+        if self._left > 0:
+            cells[CALM] = 0.0
+        self._left, self._roused = ATTENDED, False
+        self.calm(False)
         late_s = now - cells[BEAT] - PERIOD_S
         self.shared.add_lag(late_s)
         if self.lags is not None:

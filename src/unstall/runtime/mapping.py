@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # Cells: eight-byte floats, each written by one side only, so that none needs a lock.
 # Written by the app; TOLD is the start of the last stall that it tells of itself, no observer being there.
 SIGN, BEAT, CPU, STATE, READY, THREAD, PID, TICKS, SIGNAL, GC, GAPS, TOLD = range(12)
+# Not all requests are looked at (see `beat`), and how many of those are open; both by the app too.
+CALM, UNSEEN = 12, 13
 # Written by the observer.
 WATCHING, WATCHED_AT = 16, 17
 # Sequence and length of each blob.

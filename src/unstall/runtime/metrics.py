@@ -88,7 +88,7 @@ def render(workers: Sequence[Worker], departed: Departed, facts: dict[str, Any],
     blocked = max((w.blocked_s(now, awake) for w in workers if w.started and not w.leaving), default=0.0)
     blocked = blocked if blocked >= facts["threshold_s"] else 0.0
     _one(lines, "unstall_event_loop_blocked_seconds", "gauge", "How long the event loop is blocked now.", blocked)
-    in_flight = sum(len(w.shared.in_flight(mapping.SLOTS)) for w in workers)
+    in_flight = sum(len(w.shared.in_flight(mapping.SLOTS)) + w.cells[mapping.UNSEEN] for w in workers)
     _one(lines, "unstall_requests_in_flight", "gauge", "Requests in flight.", in_flight)
     _pool(lines, workers, sums[-1])
     _one(lines, "unstall_workers", "gauge", "Workers that are watched.", len(workers))

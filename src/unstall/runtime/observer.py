@@ -22,7 +22,7 @@ from unstall.runtime.recorder import SCHEMA, Recorder, try_write
 from unstall.runtime.routes import RouteTable
 from unstall.runtime.rules import Rules
 from unstall.runtime.story import Story
-from unstall.runtime.timing import BUSY, BUSY_S, EARLY, stall_start
+from unstall.runtime.timing import BUSY, BUSY_S, EARLY, LATE_S, PERIOD_S, stall_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,19 +89,23 @@ class Observer:
             if now - start >= self.threshold_s:
                 self._stall(start, now)
             else:
-                self.ledger.healthy(now, cells[mapping.GC])
-                self._death.wait(self._ring_early(start, now) - now)
+                if now - cells[mapping.BEAT] < PERIOD_S + LATE_S:
+                    self.ledger.healthy(now, cells[mapping.GC])
+                self._death.wait(self._overdue(start, now) - now)
         self._gone()
 
-    def _ring_early(self, start: float, now: float) -> float:
-        """When to look again: before a stall is one, the sampler in the app has to see what the loop is in."""
-        if now - start >= BUSY * self.threshold_s:
+    def _overdue(self, start: float, now: float) -> float:
+        """When to look again. Before a stall is one, the app has to see what the loop is in, and all its requests."""
+        cells, until = self.cells, start + self.threshold_s
+        late_at = cells[mapping.BEAT] + PERIOD_S + LATE_S
+        if now - start >= BUSY * self.threshold_s or (cells[mapping.CALM] and now >= late_at):
             if self._rung != start:
                 self._rung = start
-                try_write(self._bell_fd, b"!")
+                try_write(self._bell_fd, b"?")
             self._busy_until = now + BUSY_S
-            return start + self.threshold_s
-        return start + (BUSY if now < self._busy_until else EARLY) * self.threshold_s
+            return until
+        early = start + (BUSY if now < self._busy_until else EARLY) * self.threshold_s
+        return min(early, late_at) if cells[mapping.CALM] else early
 
     def _stall(self, start: float, now: float) -> None:
         episode = Episode(start, self.threshold_s)
@@ -211,7 +215,8 @@ class Observer:
                 other.close()
         if stack:
             self.table.load(self.shared.table.read_new())
-            route, proof = self.table.find(stack, self.shared.in_flight(mapping.SLOTS))
+            known = None if self.cells[mapping.CALM] else self.shared.in_flight(mapping.SLOTS)
+            route, proof = self.table.find(stack, known)
             self._captured.append(Sample(now, stack, route, proof))
             episode.add(self._captured[-1])
 

@@ -89,8 +89,13 @@ class RouteTable:
             self._known = {row[4] for row in self._rows}
         return label in self._known
 
-    def find(self, stack: Sequence[Line], in_flight: Sequence[str]) -> tuple[str | None, str | None]:
-        """The route whose endpoint or dependency is on the stack, where only one such is in flight."""
+    def find(self, stack: Sequence[Line], in_flight: Sequence[str] | None) -> tuple[str | None, str | None]:
+        """The route whose endpoint or dependency is on the stack, where only one such is in flight.
+
+        Where it is not known what is in flight (None), the outermost of them must serve one route only.
+        """
+        if in_flight is None:
+            return self._outermost(stack)
         on_stack = {
             label
             for path, line, function, _ in stack
@@ -101,6 +106,17 @@ class RouteTable:
             return None, None
         serving = on_stack.intersection(self.label(text) for text in in_flight)
         return (serving.pop(), "table") if len(serving) == 1 else (None, None)
+
+    def _outermost(self, stack: Sequence[Line]) -> tuple[str | None, str | None]:
+        for path, line, function, _ in reversed(stack):
+            labels = {
+                label
+                for file, name, first, last, label, _ in self._rows
+                if file == path and name == function and first <= line <= last
+            }
+            if labels:
+                return (labels.pop(), "table") if len(labels) == 1 else (None, None)
+        return None, None
 
     def name(self, route: str) -> str:
         """The label of a request that is called by its raw path so far; one that was routed keeps its name."""

@@ -8,7 +8,7 @@ import gc
 import sys
 from collections.abc import Container, Mapping
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeGuard
 
 from unstall.runtime.calls import called
 from unstall.runtime.evidence import Sample
@@ -62,6 +62,7 @@ def _request(
 ) -> tuple[Mapping[str, Any] | None, str | None]:
     """The request that the frames serve, in order of proof."""
     found: Mapping[str, Any] | None = None
+    served: Any = None
     handle: Any = None
     walk: FrameType | None = frame
     while walk is not None:
@@ -70,28 +71,35 @@ def _request(
             scope = walk.f_locals.get("scope")
             # The framework's own copy, nearer to the culprit, has the route; the wrapper's may not.
             return (found if found is not None and "route" in found else scope), "frame"
-        if found is None and "scope" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if (found is None or "route" not in found) and "scope" in names:
             scope = walk.f_locals.get("scope")
-            if isinstance(scope, dict) and scope.get("type") in ("http", "websocket", "lifespan"):
+            if _is_scope(scope) and (found is None or "route" in scope):
                 found = scope
+        elif found is None and code.co_name == "run_asgi":  # uvicorn's own: above an app with names of its own
+            served = getattr(walk.f_locals.get("self"), "scope", None)
         if code.co_name == "_run" and code.co_filename.endswith("asyncio/events.py"):
             handle = walk.f_locals.get("self")
         walk = walk.f_back
-    if found is not None:
-        return found, "frame"
-    return _by_context(loop, handle)
+    if found is None and _is_scope(served):
+        found = served
+    return (found, "frame") if found is not None else _by_context(loop, handle)
+
+
+def _is_scope(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, dict) and value.get("type") in ("http", "websocket", "lifespan")
 
 
 def _by_context(loop: asyncio.AbstractEventLoop, handle: Any) -> tuple[Mapping[str, Any] | None, str | None]:
     task = asyncio.current_task(loop)
-    scope = _in_context(_context_of(task)) if task is not None else None
+    scope = _in_context(context_of(task)) if task is not None else None
     if scope is not None:
         return scope, "task"
     scope = _in_context(getattr(handle, "_context", None))
     return (scope, "callback") if scope is not None else (None, None)
 
 
-def _context_of(task: Any) -> contextvars.Context | None:
+def context_of(task: Any) -> contextvars.Context | None:
     getter = getattr(task, "get_context", None)
     if getter is not None:
         context: contextvars.Context | None = getter()

@@ -18,9 +18,9 @@ from unstall.runtime import aftermath, asgi, mapping
 from unstall.runtime.beat import Heart
 from unstall.runtime.cause import Books, Ledger, blame, start_ticks
 from unstall.runtime.entered import Callbacks
-from unstall.runtime.evidence import IN_FLIGHT_SHOWN, Episode, Sample
+from unstall.runtime.evidence import Episode, Sample
 from unstall.runtime.homes import own_files
-from unstall.runtime.naming import route_of
+from unstall.runtime.open_requests import Requests
 from unstall.runtime.recorder import SCHEMA, Recorder
 from unstall.runtime.routes import RouteTable, rows_of
 from unstall.runtime.sample import sample
@@ -31,7 +31,7 @@ from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_
 from unstall.runtime.spawn import Link
 from unstall.runtime.story import Limit, Story
 from unstall.runtime.thread_pool import ThreadPool
-from unstall.runtime.timing import BUSY, EARLY, stall_start
+from unstall.runtime.timing import BUSY, EARLY, LATE_S, PERIOD_S, stall_start
 from unstall.runtime.turns import Turns
 from unstall.runtime.workers import worker_count, worker_number
 
@@ -48,7 +48,6 @@ class Watch:
     def __init__(self, loop: asyncio.AbstractEventLoop, app: Any, settings: Settings) -> None:
         self.loop, self.app, self.settings = loop, app, settings
         self.pid = os.getpid()
-        self.in_flight: dict[int, Any] = {}
         self.own = own_files(app)
         ticks = start_ticks(self.pid)
         self.who = {
@@ -65,7 +64,9 @@ class Watch:
         cells[mapping.PID], cells[mapping.TICKS] = float(self.pid), float(ticks)
         self.enter, self.leave = self.shared.enter, self.shared.leave
         self.ledger = Ledger(Books(self.pid, threading.get_native_id()))
-        self.heart = Heart(loop, self.shared, settings.threshold_s)
+        self.heart = Heart(loop, self.shared, settings.threshold_s, asgi.calm)
+        self.requests = Requests(self.heart, bool(settings.health_port or settings.sinks))
+        self.in_flight = self.requests.seen
         self.sign, self.thread = self.heart.sign, self.heart.thread
         self.stalls = 0
         self.stalled_s = 0.0
@@ -208,6 +209,9 @@ class Watch:
         if now - start >= threshold_s:
             self._stalled(start)
             return True
+        late_at = cells[mapping.BEAT] + PERIOD_S + LATE_S
+        if cells[mapping.CALM] and now >= late_at:
+            self.heart.rouse()
         if now - start >= BUSY * threshold_s:
             self._wait_for_stall(start)
             return True
@@ -216,14 +220,18 @@ class Watch:
         if self.link.alive:
             self.link.rest(LOOK_S)  # the observer rings when a beat is overdue
             return True
-        self.ledger.healthy(now, cells[mapping.GC])
+        if now < late_at:
+            self.ledger.healthy(now, cells[mapping.GC])
         rest = start + EARLY * threshold_s - time.monotonic()
+        if cells[mapping.CALM] and now < late_at:
+            rest = min(rest, late_at - now)
         if rest > 0:
             time.sleep(rest)
         return True
 
     def _pause(self) -> bool:
         """The loop does not run: that is no stall."""
+        asgi.calm(False)
         if self.cells[mapping.STATE] == mapping.STOPPED or self.loop.is_closed():
             self.finish()
             return False
@@ -235,6 +243,7 @@ class Watch:
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             look_at_server(self.cells)
+            self.requests.look()
             full = self.pool.look(now, self.settings.busy_after_s)
             if full is not None:
                 log_pool(log, full)
@@ -267,7 +276,7 @@ class Watch:
         cells = self.cells
         episode = Episode(start, self.settings.threshold_s)
         episode.add(self._look(start))
-        episode.in_flight = tuple(self.table.name(route_of(s)) for s in list(self.in_flight.values())[:IN_FLIGHT_SHOWN])
+        episode.in_flight = self.requests.routes(episode.samples, self.table.name)
         alone = not self.link.alive
         episode.publish(self.shared.evidence.write, False)
         cpu = cells[mapping.CPU]
@@ -321,6 +330,7 @@ class Watch:
             # The observer's account is the fuller one: it also saw what held the GIL, and knows the cause.
             record = {**verdict, **self.who, "started_at": record["started_at"]}
             self._last = (self._last[0], record)
+        self.requests.told(record)
         log_stall(log, self._lines, record, time.monotonic())
         self.outlets.stall(record)
 
@@ -346,7 +356,7 @@ class Watch:
         return None
 
     def _look(self, start: float) -> Sample | None:
-        seen = sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched.__call__.__code__)
+        seen = sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched._attend.__code__)
         if seen is None:
             return None
         if seen.route is None:

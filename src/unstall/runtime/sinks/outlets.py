@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 from unstall.runtime.mapping import Shared
-from unstall.runtime.sample import _context_of
+from unstall.runtime.sample import context_of
 
 Sink = Callable[[dict[str, Any]], None]
 NAMES = ("prometheus", "otel")
@@ -116,7 +116,7 @@ class Outlets:
 def context_of_current(loop: asyncio.AbstractEventLoop) -> Any:
     """The context of the task that runs on this loop now, asked from another thread; None where there is none."""
     task = asyncio.current_task(loop)
-    return _context_of(task) if task is not None else None
+    return context_of(task) if task is not None else None
 
 
 def _named(name: str) -> Any:

@@ -56,7 +56,7 @@ class _State(Collector):
             buckets=buckets,
             sum_value=cells[mapping.LAG_SUM],
         )
-        in_flight = len(shared.in_flight(mapping.SLOTS))
+        in_flight = len(shared.in_flight(mapping.SLOTS)) + cells[mapping.UNSEEN]
         yield GaugeMetricFamily("unstall_requests_in_flight", "Requests in flight.", value=in_flight)
         tokens = GaugeMetricFamily(
             "unstall_threadpool_tokens", "Threads of the pool for `def` endpoints.", labels=["state"]
