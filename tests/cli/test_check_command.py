@@ -41,7 +41,7 @@ def test_the_frame_shows_the_line_the_chain_and_what_to_do(app: Path) -> None:
         "   = reached from  GET /hello        app.py:8  hello",
         "                   └─ nap()          app.py:9",
         "                      └─ time.sleep  app.py:13",
-        "   = help: await asyncio.sleep(...)",
+        "   = help: hello: nothing is awaited, so FastAPI may run it in a thread  [fix available]",
         "",
     ]
     assert "Checked 1 file, 2 functions, 1 route" in result.output

@@ -47,6 +47,9 @@ DEFAULT_BASELINE = ".unstall-baseline.json"
 @click.option("--baseline", type=click.Path(path_type=Path), help=f"Accepted findings. [default: {DEFAULT_BASELINE}]")
 @click.option("--write-baseline", is_flag=True, help="Accept today's findings; a baseline that exists only shrinks.")
 @click.option("--diff-base", metavar="REV", help="Only what the work since this git revision brings in.")
+@click.option(
+    "--fixes/--no-fixes", default=True, help="Say which findings `unstall fix` has a rewrite for. [default: yes]"
+)
 @click.option("--all-chains", is_flag=True, help="Print every chain of a finding.")
 @click.option("--show-unknown", is_flag=True, help="List the calls that could not be followed.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write .unstall_cache.")
@@ -78,7 +81,8 @@ def command(path: Path, output_format: str, **flags: Any) -> None:
         report, accepted, gone = replace(report, findings=new), len(old), len(fixed)
     if since:
         gone = 0  # of the findings that were there before, nothing is known here
-    _show(report, path, output_format, elapsed_s, accepted, gone, flags)
+    marks = _marks(path, report, options, output_format) if flags["fixes"] else {}
+    _show(report, path, output_format, elapsed_s, accepted, gone, marks, flags)
     if since and output_format == "text":
         click.echo(since.said)
     sys.exit(1 if any(f.severity != "note" for f in report.findings) else 0)
@@ -111,6 +115,15 @@ def _options(path: Path, flags: dict[str, Any]) -> tuple[Options, dict[str, Any]
     return options, settings, base
 
 
+def _marks(path: Path, report: CheckReport, options: Options, output_format: str) -> dict[str, str]:
+    """What `unstall fix` has for the findings; not looked for where the format has no place to say it."""
+    if output_format in ("concise", "github"):
+        return {}
+    from unstall.source.marks import fixes
+
+    return fixes(path, report.findings, options)
+
+
 def _show(
     report: CheckReport,
     path: Path,
@@ -118,17 +131,18 @@ def _show(
     elapsed_s: float,
     accepted: int,
     gone: int,
+    marks: dict[str, str],
     flags: dict[str, Any],
 ) -> None:
     from unstall.cli import formats
 
     if output_format == "text":
-        _show_text(report, path, elapsed_s, accepted, gone, flags)
+        _show_text(report, path, elapsed_s, accepted, gone, marks, flags)
         return
     prefix = _prefix(path).replace(os.sep, "/")
     machine = {
-        "json": lambda: formats.to_json(report),
-        "sarif": lambda: formats.to_sarif(report, prefix, _page),
+        "json": lambda: formats.to_json(report, marks),
+        "sarif": lambda: formats.to_sarif(report, prefix, _page, marks),
         "github": lambda: formats.to_github(report, prefix),
         "concise": lambda: formats.to_concise(report, prefix),
     }
@@ -151,7 +165,13 @@ def _page(code: str) -> str:
 
 
 def _show_text(
-    report: CheckReport, path: Path, elapsed_s: float, accepted: int, gone: int, flags: dict[str, Any]
+    report: CheckReport,
+    path: Path,
+    elapsed_s: float,
+    accepted: int,
+    gone: int,
+    marks: dict[str, str],
+    flags: dict[str, Any],
 ) -> None:
     from unstall.cli import text
     from unstall.cli.screen import console as terminal
@@ -160,8 +180,8 @@ def _show_text(
     console = terminal()
     sources = text.Sources(path if path.is_dir() else path.parent)
     for finding in report.findings:
-        for line in text.frame(finding, sources, prefix, flags["all_chains"]):
+        for line in text.frame(finding, sources, prefix, flags["all_chains"], marks.get(finding.key)):
             console.print(line)
         console.print()
-    for row in text.summary(report, elapsed_s, gone, accepted, flags["show_unknown"]):
+    for row in text.summary(report, elapsed_s, gone, accepted, flags["show_unknown"], len(marks)):
         console.print(row)

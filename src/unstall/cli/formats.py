@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from unstall.model import CallChain, Finding, Site
 from unstall.source.check import CheckReport
 
 SCHEMA = 1
+_NONE: Mapping[str, str] = MappingProxyType({})
 RULES = {
     "UNS100": ("blocking-call", "blocking call by your settings"),
     "UNS101": ("blocking-sleep", "blocking sleep"),
@@ -34,12 +36,12 @@ def title(rule: str) -> str:
     return f"{RULES.get(rule, ('', 'blocking call'))[1]} on the event loop"
 
 
-def to_json(report: CheckReport) -> str:
-    """The whole report; paths relative to the root that was checked."""
+def to_json(report: CheckReport, fixes: Mapping[str, str] = _NONE) -> str:
+    """The whole report; paths relative to the root that was checked. ``fixes``: what `unstall fix` has, by key."""
     stats = report.stats
     plain = {
         "schema": SCHEMA,
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [_finding(finding, fixes) for finding in report.findings],
         "unused_ignores": [{"path": u.path, "line": u.line, "rules": list(u.rules)} for u in report.unused_ignores],
         "stats": {
             "files": stats.files,
@@ -57,7 +59,7 @@ def to_json(report: CheckReport) -> str:
     return json.dumps(plain, indent=1)
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, fixes: Mapping[str, str]) -> dict[str, Any]:
     return {
         "rule": finding.rule,
         "severity": finding.severity,
@@ -66,7 +68,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "primitive": finding.primitive.name,
         "why": finding.primitive.why,
         "chains": [_chain(chain) for chain in finding.chains],
-        "fix": finding.fix,
+        "fix": fixes.get(finding.key, finding.fix),
+        "fixable": finding.key in fixes,
     }
 
 
@@ -128,7 +131,12 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def to_sarif(report: CheckReport, prefix: str = "", help_of: Callable[[str], str] | None = None) -> str:
+def to_sarif(
+    report: CheckReport,
+    prefix: str = "",
+    help_of: Callable[[str], str] | None = None,
+    fixes: Mapping[str, str] = _NONE,
+) -> str:
     """SARIF 2.1.0: every chain as a code flow, a fingerprint that survives edits elsewhere."""
     used = sorted({finding.rule for finding in report.findings})
     document = {
@@ -140,7 +148,7 @@ def to_sarif(report: CheckReport, prefix: str = "", help_of: Callable[[str], str
                     "driver": {"name": "unstall", "version": __version__, "rules": [_rule(r, help_of) for r in used]}
                 },
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(finding, used, prefix) for finding in report.findings],
+                "results": [_result(finding, used, prefix, fixes) for finding in report.findings],
             }
         ],
     }
@@ -159,7 +167,7 @@ def _rule(rule: str, help_of: Callable[[str], str] | None) -> dict[str, Any]:
     return plain
 
 
-def _result(finding: Finding, used: list[str], prefix: str) -> dict[str, Any]:
+def _result(finding: Finding, used: list[str], prefix: str, fixes: Mapping[str, str]) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": used.index(finding.rule),
@@ -168,6 +176,7 @@ def _result(finding: Finding, used: list[str], prefix: str) -> dict[str, Any]:
         "locations": [{"physicalLocation": _location(finding.site, prefix)}],
         "partialFingerprints": {"unstallKey/v1": hashlib.sha256(finding.key.encode()).hexdigest()},
         "codeFlows": [_flow(chain, prefix) for chain in finding.chains],
+        "properties": {"fixable": finding.key in fixes},
     }
 
 

@@ -35,8 +35,10 @@ class Sources:
         return self._lines[path]
 
 
-def frame(finding: Finding, sources: Sources, prefix: str, all_chains: bool = False) -> Iterator[Text]:
-    """One finding."""
+def frame(
+    finding: Finding, sources: Sources, prefix: str, all_chains: bool = False, mark: str | None = None
+) -> Iterator[Text]:
+    """One finding; ``mark`` is what `unstall fix` would do about it."""
     site = finding.site
     yield Text.assemble((finding.rule, _COLOURS[finding.severity]), f" {finding.severity}: {title(finding.rule)}")
     lines = sources.lines(site.path)
@@ -53,7 +55,9 @@ def frame(finding: Finding, sources: Sources, prefix: str, all_chains: bool = Fa
         yield Text(f"{margin}{finding.primitive.name}: {finding.primitive.why}")
     yield Text(margin.rstrip())
     yield from _chains(finding, width, prefix, all_chains)
-    if finding.fix:
+    if mark:
+        yield Text(f"{' ' * width} = help: {mark}  [fix available]")
+    elif finding.fix:
         yield Text(f"{' ' * width} = help: {finding.fix}")
 
 
@@ -107,7 +111,12 @@ def _chain(chain: CallChain, lead: str, prefix: str) -> Iterator[str]:
 
 
 def summary(
-    report: CheckReport, elapsed_s: float, fixed: int = 0, accepted: int = 0, show_unknown: bool = False
+    report: CheckReport,
+    elapsed_s: float,
+    fixed: int = 0,
+    accepted: int = 0,
+    show_unknown: bool = False,
+    fixes: int = 0,
 ) -> Iterator[str]:
     """What was looked at, what was found, what could not be followed."""
     stats = report.stats
@@ -118,7 +127,8 @@ def summary(
     )
     chains = sum(len(finding.chains) for finding in report.findings)
     if report.findings:
-        yield f"Found {plural(len(report.findings), 'blocking call')} ({plural(chains, 'chain')})."
+        offer = f" {plural(fixes, 'fix', 'fixes')} available: run `unstall fix --diff`." if fixes else ""
+        yield f"Found {plural(len(report.findings), 'blocking call')} ({plural(chains, 'chain')}).{offer}"
     else:
         yield "Found no blocking call on the event loop." if stats.files else "There is no Python file here."
     quiet = []

@@ -69,7 +69,7 @@ def fix(
     refused: dict[str, tuple[str, bool]] = {}
     failed: set[object] = set()
     for _ in range(_MOST_ROUNDS):
-        plans, refused = _planned(texts, [f for f in report.findings if _concerns(f, wanted)], unsafe, wanted)
+        plans, refused = planned(texts, [f for f in report.findings if _concerns(f, wanted)], unsafe, wanted)
         # What did not hold once is not tried again: every trial is a check of the whole project.
         good, bad, report = proved(checked, texts, report, [plan for plan in plans if plan.mark not in failed])
         failed |= {plan.mark for plan in bad}
@@ -127,9 +127,10 @@ def _concerns(finding: Finding, wanted: Callable[[str], bool]) -> bool:
 # --- plans --------------------------------------------------------------------------------------------------
 
 
-def _planned(
+def planned(
     texts: Texts, findings: Sequence[Finding], unsafe: bool, wanted: Callable[[str], bool]
 ) -> tuple[list[Plan], dict[str, tuple[str, bool]]]:
+    """Plans that are not proved yet; of the findings for which a place has none, why, and whether ``--unsafe`` has one."""
     plans: list[Plan] = []
     refused: dict[str, tuple[str, bool]] = {}
     places, unplaced = spots_of(texts, findings)
