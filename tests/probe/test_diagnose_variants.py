@@ -446,3 +446,51 @@ def test_missing_and_damaged_side_files_are_gaps_and_the_pods_are_read_all_the_s
     assert [one.cause for one in diagnose(snapshot)] == ["oom"]
     assert any(gap.startswith("events: ") and "events-0.json" in gap for gap in snapshot.gaps)
     assert any("logs-previous-0.txt" in gap for gap in snapshot.gaps)
+
+
+REFUSED = 'Get "http://10.0.0.9:9000/health": dial tcp 10.0.0.9:9000: connect: connection refused'
+
+
+def refused(moment: str = "1") -> Records:
+    """A liveness probe on a port where nobody listens, of a server that logs nothing."""
+    made = records("18", moment)
+    made.container["livenessProbe"]["httpGet"]["port"] = 9000
+    made.each(message(REFUSED))
+    head = made.logs.splitlines()[0]
+    made.logs = head + "\n"
+    return made
+
+
+def test_a_wrong_port_of_a_silent_server_is_not_called_a_slow_start(tmp_path: Path) -> None:
+    one = only(refused(), tmp_path)
+    assert one.cause == "unknown"
+    assert set(one.candidates) == {"slow-start", "probe-misconfigured"}
+
+
+def test_a_pod_that_is_ready_on_another_port_has_a_wrong_liveness_port(tmp_path: Path) -> None:
+    made = refused()
+    made.status["ready"] = True
+    for condition in made.pod["status"]["conditions"]:
+        if condition["type"] == "Ready":
+            condition.update(status="True", lastTransitionTime=made.pod["status"]["startTime"])
+    one = only(made, tmp_path)
+    assert (one.cause, one.confidence) == ("probe-misconfigured", "likely")
+    assert "8000" in one.next or "http" in one.next
+
+
+def test_a_process_that_never_heard_sigterm_was_still_starting(tmp_path: Path) -> None:
+    made = refused()
+    end = made.status["lastState"]["terminated"]
+    end["exitCode"], end["reason"] = 137, "Error"
+    one = only(made, tmp_path)
+    assert (one.cause, one.confidence) == ("slow-start", "likely")
+    made.container["command"] = ["sh", "-c", "python main.py; echo over"]
+    assert only(made, tmp_path).cause == "unknown"
+
+
+def test_a_startup_probe_on_a_wrong_port_is_left_open(tmp_path: Path) -> None:
+    made = records("04", "1")
+    end = made.status["lastState"]["terminated"]
+    end["exitCode"], end["reason"] = 0, "Completed"
+    one = only(made, tmp_path)
+    assert one.cause == "unknown" and "slow-start" in one.candidates

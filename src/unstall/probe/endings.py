@@ -123,19 +123,40 @@ def _correct(case: Case, main: Miss) -> str:
 
 def _refused(case: Case, killer: ProbeType) -> Opinion:
     """Nobody listened where the probe asked: too early, or elsewhere."""
-    elsewhere = _listens_elsewhere(case, killer)
+    elsewhere = _listens_elsewhere(case, killer) or _ready_elsewhere(case, killer)
     if elsewhere:
         return elsewhere
-    if case.log is not None and case.log.server and case.log.started:
+    log, end = case.log, case.end if not case.killing else None
+    if log is not None and log.server and log.started:
         text = "log: it had started and listened, and later refused connections"
         return unknown(("crash", "slow-start", "probe-misconfigured"), text)
-    unstarted = case.log is not None and not case.log.started
-    text = "log: the start had not finished when it was killed" if unstarted else ""
-    if killer is ProbeType.STARTUP:
-        return Opinion("slow-start", CERTAIN).because(text)
-    if unstarted:
-        return Opinion("slow-start", LIKELY, (text,))
+    if log is not None and log.server:
+        sure = CERTAIN if killer is ProbeType.STARTUP else LIKELY
+        return Opinion("slow-start", sure, ("log: the start had not finished when it was killed",))
+    # Process 1 ignores SIGTERM until the server has put its handler in: then only SIGKILL ends it.
+    deaf = end is not None and end.exit_code == 137 and not silence.in_a_shell(case)
+    if deaf and (killer is ProbeType.STARTUP or log is not None):
+        return Opinion("slow-start", LIKELY, ("it ignored SIGTERM: its server had not come to its handler yet",))
+    if killer is ProbeType.STARTUP and case.killing:
+        return Opinion("slow-start", LIKELY)
+    return _open()
+
+
+def _open() -> Opinion:
     return unknown(("slow-start", "probe-misconfigured"), "nobody listened on the probe's port")
+
+
+def _ready_elsewhere(case: Case, killer: ProbeType) -> Opinion | None:
+    """The readiness probe passes on another port while this one is refused."""
+    readiness, probe = case.probe(ProbeType.READINESS), case.probe(killer)
+    if readiness is None or probe is None or not case.container.ready or killer is ProbeType.STARTUP:
+        return None
+    own, other = port_of(case, probe), port_of(case, readiness)
+    late = [one for one in case.of(killer) if one.last_at > (case.pod.ready_since or 0.0) + 1]
+    if own is None or other is None or own == other or not (late and case.pod.ready):
+        return None
+    text = f"it is ready on port {other} while the {killer} probe is refused on port {own}"
+    return Opinion("probe-misconfigured", LIKELY, (text,), next=f"let the {killer} probe ask port {other}")
 
 
 def _listens_elsewhere(case: Case, killer: ProbeType) -> Opinion | None:

@@ -109,7 +109,7 @@ def _by_log(case: Case) -> Opinion | None:
 
 def _never_shut_down(case: Case, log: Log) -> Opinion | None:
     text = 'log: no "Shutting down" after the last request: the loop never handled SIGTERM'
-    if not log.first_process and _in_a_shell(case):
+    if not log.first_process and in_a_shell(case):
         shell = "log: process 1 is a shell, which does not pass SIGTERM on, so the log cannot tell"
         return unknown(candidates(case), shell)
     if not log.started:
@@ -121,7 +121,8 @@ def _never_shut_down(case: Case, log: Log) -> Opinion | None:
     return Opinion("loop-blocked", CERTAIN if sure else LIKELY, (text,))
 
 
-def _in_a_shell(case: Case) -> bool:
+def in_a_shell(case: Case) -> bool:
+    """Whether process 1 is a shell, which does not pass SIGTERM on."""
     words = case.container.command
     name = words[0].rpartition("/")[2] if words else ""
     return name in ("sh", "bash", "ash", "dash", "zsh") and "-c" in words[1:]
