@@ -23,13 +23,26 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from environment import interpreter
+from slow_dns import asking_slowly
+
 from unstall.runtime.inject import environment
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "stalls_app.py").read_text().splitlines()
 LINES = {row.split("# WAY: ")[1].strip(): n for n, row in enumerate(SOURCE, 1) if "# WAY: " in row}
-SPECIAL = {"lifespan": None, "ws": "WEBSOCKET /ws", "deep": "GET /deep/{n}"}
-PATHS = {"deep": "/deep/3"}
+SPECIAL = {
+    "lifespan": None, "ws": "WEBSOCKET /ws", "deep": "GET /deep/{n}", "router": "GET /api/v1/orders/{order_id}",
+    "mounted": "GET /below/reports/{name}", "router-held": "GET /api/v1/held/{n}",
+}  # fmt: skip
+PATHS = {
+    "deep": "/deep/3", "router": "/api/v1/orders/3", "mounted": "/below/reports/may", "router-held": "/api/v1/held/3",
+}  # fmt: skip
+BEFORE: list[str] = []
+"""What each server's command begins with."""
+WARM = (
+    "json", "dumps", "sort", "pydantic", "zlib", "requests", "numpy", "sqlalchemy", "bcrypt", "deepcopy", "gc", "dns",
+)  # fmt: skip
 SLOW_REPLY = b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -72,7 +85,7 @@ class Server:
         added = environment(self.record, 0.1) if watched else {}
         self.clock = Clock(self.record)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), "--loop", loop,
+            [*BEFORE, interpreter(), "-m", "uvicorn", app, "--port", str(self.port), "--loop", loop,
              "--log-level", "warning", "--no-access-log"],
             cwd=HERE,
             env={**os.environ, "UNSTALL_LOG": "off", "SLOW_PORT": str(peer.port), "FIFO": str(self.fifo), **added},
@@ -145,11 +158,14 @@ def positives(folder: Path, peer: SlowPeer, loop: str) -> None:
     waiting = threading.Thread(target=server.get, args=("/innocent/120",), daemon=True)
     waiting.start()
     time.sleep(0.2)
-    for warm in ("json", "dumps", "sort", "pydantic", "zlib", "requests"):
+    for warm in WARM:
         server.get("/" + warm)  # builds its data once
     time.sleep(3)
     rows: list[dict[str, Any]] = []
     for way in LINES:
+        if way == "dns" and not BEFORE:
+            print(f"{loop}: dns not tried: no mount namespace or port 53 here")
+            continue
         if way == "lifespan":
             found = server.events()
         else:
@@ -236,7 +252,9 @@ def survival(folder: Path, peer: SlowPeer) -> None:
 def negatives(folder: Path, peer: SlowPeer, loop: str) -> None:
     server = Server(folder, peer, loop)
     before = len(server.events())
-    calls = [f"/negative/{kind}" for kind in ("thread", "to_thread", "short", "short", "short")] * 20
+    calls = [
+        f"/negative/{kind}" for kind in ("thread", "to_thread", "executor", "generator", "short", "short", "short")
+    ] * 20
     threads = [threading.Thread(target=server.get, args=(path,)) for path in calls]
     for thread in threads:
         thread.start()
@@ -373,6 +391,7 @@ def main() -> None:
     peer = SlowPeer()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        BEFORE[:] = asking_slowly(folder)
         for loop in ("uvloop", "asyncio"):
             positives(folder, peer, loop)
             negatives(folder, peer, loop)

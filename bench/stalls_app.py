@@ -1,16 +1,20 @@
-"""Thirty-odd ways to stall an event loop, each at a marked line; served by bench_watch.py."""
+"""Fifty ways to stall an event loop, each at a marked line; served by bench_watch.py, see environment.py."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import contextlib
+import copy
 import functools
+import gc
 import hashlib
+import http.client
 import json
 import os
 import queue
 import re
+import select
 import socket
 import sqlite3
 import subprocess
@@ -22,8 +26,8 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI, Request, WebSocket
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, WebSocket
+from fastapi.responses import JSONResponse, StreamingResponse
 
 STALL_S = 0.3
 SLOW = os.environ.get("SLOW_PORT", "0")
@@ -36,7 +40,24 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
+class Refused(Exception): ...
+
+
+class Slow(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        time.sleep(STALL_S)  # WAY: render
+        return super().render(content)
+
+
+class InClass:
+    """A dependency that is a class: its constructor runs on the loop only where it is called from a coroutine."""
+
+    def __init__(self) -> None:
+        time.sleep(STALL_S)  # WAY: constructor
+
+
 app = FastAPI(lifespan=lifespan)
+router, inner, below = APIRouter(prefix="/api"), APIRouter(), FastAPI()
 pool = concurrent.futures.ThreadPoolExecutor(1)
 
 
@@ -64,7 +85,7 @@ async def sleep() -> None:
 
 
 @app.get("/http")
-async def http() -> None:
+async def http_() -> None:
     urllib.request.urlopen(f"http://127.0.0.1:{SLOW}/").read()  # WAY: http
 
 
@@ -318,6 +339,161 @@ def first() -> int:
     return second()
 
 
+@app.get("/dns")
+async def dns() -> None:
+    with contextlib.suppress(OSError):
+        socket.getaddrinfo("unstall.example", 80, type=socket.SOCK_STREAM)  # WAY: dns
+
+
+@app.get("/http-client")
+async def http_client() -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", int(SLOW), timeout=9)
+    connection.request("GET", "/")
+    connection.getresponse()  # WAY: http-client
+
+
+@app.get("/sqlalchemy")
+async def sqlalchemy_() -> None:
+    import sqlalchemy
+
+    query = "with recursive c(x) as (select 1 union all select x + 1 from c limit 1500000) select sum(x) from c"
+    with engine().connect() as connection:
+        connection.execute(sqlalchemy.text(query)).all()  # WAY: sqlalchemy
+
+
+@functools.cache
+def engine() -> Any:
+    import sqlalchemy
+
+    return sqlalchemy.create_engine("sqlite://")
+
+
+@app.get("/bcrypt")
+async def bcrypt_() -> None:
+    import bcrypt
+
+    bcrypt.hashpw(b"secret", bcrypt.gensalt(rounds=12))  # WAY: bcrypt
+
+
+@app.get("/numpy")
+async def numpy_() -> None:
+    import numpy
+
+    numpy.sort(noise_array())  # WAY: numpy
+
+
+@functools.cache
+def noise_array() -> Any:
+    import numpy
+
+    return numpy.random.default_rng(1).random(6_000_000)
+
+
+@app.get("/flock")
+async def flock() -> None:
+    import fcntl
+
+    with open(os.environ["FIFO"] + ".lock", "w") as mine, open(os.environ["FIFO"] + ".lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        threading.Timer(STALL_S, fcntl.flock, (other, fcntl.LOCK_UN)).start()
+        fcntl.flock(mine, fcntl.LOCK_EX)  # WAY: flock
+
+
+@app.get("/select")
+async def select_() -> None:
+    select.select([], [], [], STALL_S)  # WAY: select
+
+
+@app.get("/regex-sub")
+async def regex_sub() -> None:
+    re.sub(r"(x+x+)+y", "", "x" * 21)  # WAY: regex-sub
+
+
+@app.get("/deepcopy")
+async def deepcopy() -> None:
+    copy.deepcopy(tree())  # WAY: deepcopy
+
+
+@functools.cache
+def tree() -> Any:
+    return [{"a": i, "b": [i] * 5} for i in range(25_000)]
+
+
+@app.get("/gc")
+async def gc_() -> None:
+    big_list()
+    for _ in range(3):
+        gc.collect()  # WAY: gc
+
+
+@app.get("/constructor")
+async def constructor() -> None:
+    InClass()
+
+
+@app.get("/render", response_class=Slow)
+async def render() -> dict[str, str]:
+    return {}
+
+
+@app.get("/handler")
+async def handler() -> None:
+    raise Refused
+
+
+@app.exception_handler(Refused)
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    time.sleep(STALL_S)  # WAY: handler
+    return JSONResponse({})
+
+
+async def opened() -> AsyncIterator[None]:
+    yield
+    time.sleep(STALL_S)  # WAY: generator
+
+
+@app.get("/generator", dependencies=[Depends(opened)])
+async def generator() -> None: ...
+
+
+@app.get("/soon")
+async def soon() -> None:
+    asyncio.get_running_loop().call_soon(blocks_soon)
+
+
+def blocks_soon() -> None:
+    time.sleep(STALL_S)  # WAY: soon
+
+
+@app.get("/done")
+async def done() -> None:
+    asyncio.ensure_future(asyncio.sleep(0.05)).add_done_callback(blocks_when_done)
+
+
+def blocks_when_done(_: Any) -> None:
+    time.sleep(STALL_S)  # WAY: done
+
+
+@inner.get("/orders/{order_id}")
+async def order(order_id: int) -> None:
+    time.sleep(STALL_S)  # WAY: router
+
+
+@below.get("/reports/{name}")
+async def report(name: str) -> None:
+    time.sleep(STALL_S)  # WAY: mounted
+
+
+@inner.get("/held/{n}")
+async def held(n: int) -> None:
+    re.match(r"(a+)+$", "a" * 22 + "b")  # WAY: router-held
+
+
+router.include_router(inner, prefix="/v1")
+app.include_router(router)
+app.mount("/below", below)
+
+
 @app.get("/deep/{n}")
 async def deep(n: int) -> int:
     return first()
@@ -326,6 +502,21 @@ async def deep(n: int) -> int:
 @app.get("/negative/thread")
 def in_thread() -> None:
     time.sleep(STALL_S)
+
+
+def in_generator() -> Iterator[None]:
+    time.sleep(STALL_S)
+    yield
+    time.sleep(STALL_S)
+
+
+@app.get("/negative/generator", dependencies=[Depends(in_generator)])
+async def sync_generator() -> None: ...
+
+
+@app.get("/negative/executor")
+async def executor() -> None:
+    await asyncio.get_running_loop().run_in_executor(None, time.sleep, STALL_S)
 
 
 @app.get("/negative/to_thread")

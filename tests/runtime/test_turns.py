@@ -113,7 +113,7 @@ def test_a_context_that_nobody_runs_is_not_taken_for_one() -> None:
 
     async def scene() -> list[Any]:
         asyncio.get_running_loop().call_later(60, print, context=waiting)
-        return contexts_being_run()
+        return list(contexts_being_run(asyncio.get_running_loop()))
 
     found = uvloop.run(scene())
     assert found, "the task that asks is itself run in a context"

@@ -25,7 +25,7 @@ def close_open_stalls(recorder: Recorder, who: dict[str, Any]) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - TAIL_BYTES))
-            for event in open_stalls(file.read().splitlines(), str(who["host"])):
+            for event in open_stalls(file.read(TAIL_BYTES).splitlines(), str(who["host"])):
                 event = {**event, "event": "killed", "told_by": who["pid"], "recorded_at": time.time()}
                 recorder.write(event, durable=True)
     except OSError:

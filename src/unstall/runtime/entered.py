@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import gc
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from unstall.runtime.naming import route_of
@@ -21,37 +22,41 @@ OBJECTS = 3_000_000
 """Above this many objects the search would itself take too long."""
 
 
-def contexts_being_run() -> list[contextvars.Context]:
-    """The contexts of the uvloop callbacks that run now; empty where that cannot be told."""
+def contexts_being_run(loop: asyncio.AbstractEventLoop) -> Iterator[contextvars.Context]:
+    """The contexts of the uvloop callbacks that run now, of young handles first; none where that cannot be told."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)() or sys.implementation.name != "cpython":
-        return []
-    objects = gc.get_objects()
-    if len(objects) > OBJECTS:
-        return []
-    handles = [o for o in objects if type(o).__name__ in _HANDLES and type(o).__module__ == "uvloop.loop"]
-    del objects
-    return [c for handle in handles for c in gc.get_referents(handle) if _is_run(c)]
+        return
+    module = sys.modules.get("uvloop.loop")
+    kinds = tuple(getattr(module, name, None) for name in ("Handle", "TimerHandle"))
+    for generation in range(3):
+        objects = gc.get_objects(generation)
+        if len(objects) > OBJECTS:
+            return
+        handles = [o for o in objects if type(o) in kinds]
+        del objects
+        for handle in handles:
+            inside = gc.get_referents(handle)
+            if any(o is loop for o in inside):
+                yield from (o for o in inside if _is_run(o))
 
 
 class Callbacks:
     """Says whose callback the loop is in, for the stall that began at ``start``; searches once for each."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
         self._told: tuple[float, str | None, str | None] = (0.0, None, None)
 
     def request(self, start: float) -> tuple[str | None, str | None]:
-        """The request and how it was proved; None where there is none or more than one."""
+        """The request and how it was proved; None where there is none."""
         if not self._uvloop:
             return None, None
         if self._told[0] != start:
-            scopes = [context.get(CURRENT) for context in contexts_being_run()]
-            found = {id(scope): route_of(scope) for scope in scopes if scope is not None}
-            self._told = (start, *((found.popitem()[1], "callback") if len(found) == 1 else (None, None)))
+            scopes = (context.get(CURRENT) for context in contexts_being_run(self._loop))
+            scope = next((scope for scope in scopes if scope is not None), None)
+            self._told = (start, *((route_of(scope), "callback") if scope is not None else (None, None)))
         return self._told[1:]
-
-
-_HANDLES = frozenset({"Handle", "TimerHandle"})
 
 
 def _is_run(context: Any) -> bool:
