@@ -63,6 +63,11 @@ def test_a_blocked_loop_is_ready_until_it_was_busy_for_two_seconds() -> None:
     assert not ready(worker(last_sign=NOW - 2.1))[0]
 
 
+def test_requests_that_block_one_after_the_other_are_one_block_for_who_waits() -> None:
+    passed, body = ready(worker(last_sign=NOW - 7, sign=NOW - 1))
+    assert (passed, body["reason"], body["for_s"]) == (False, "event loop blocked", 6.95)
+
+
 def test_time_in_which_the_observer_was_frozen_too_is_held_against_nobody() -> None:
     suspended = worker(last_sign=NOW - 3600)
     assert not live(suspended)[0]

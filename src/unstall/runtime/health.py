@@ -10,7 +10,7 @@ Time in which the observer itself was frozen (a suspended machine, a frozen cgro
 from __future__ import annotations
 
 from unstall.runtime import mapping
-from unstall.runtime.timing import stall_start
+from unstall.runtime.timing import PERIOD_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,9 +57,12 @@ class Worker:
         return max(0.0, now - max(self.cells[mapping.SIGN], self.cells[mapping.BEAT], awake_since))
 
     def blocked_s(self, now: float, awake_since: float) -> float:
-        """How long its loop has been blocked; below the length of a beat that means nothing."""
-        start = stall_start(self.cells[mapping.SIGN], self.cells[mapping.BEAT])
-        return max(0.0, now - max(start, awake_since))
+        """How late its beat is: so long would a request wait that had come when the beat was due.
+
+        Requests that block one after the other each give a sign as they enter; for who waits behind them all, they
+        are one block.
+        """
+        return max(0.0, now - max(self.cells[mapping.BEAT] + PERIOD_S, awake_since))
 
     def full_s(self, now: float, awake_since: float) -> float:
         """How long its thread pool has been full while somebody waited for a thread."""
