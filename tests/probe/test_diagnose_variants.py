@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from unstall.probe import recorded
+from unstall.probe import cluster, recorded
 from unstall.probe.cluster import Snapshot
 from unstall.probe.diagnose import Diagnosis, diagnose
+from unstall.probe.opinion import CAUSES
 
 SCENARIOS = Path(__file__).parent.parent / "cluster" / "scenarios"
 Json = dict[str, Any]
@@ -494,3 +496,30 @@ def test_a_startup_probe_on_a_wrong_port_is_left_open(tmp_path: Path) -> None:
     end["exitCode"], end["reason"] = 0, "Completed"
     one = only(made, tmp_path)
     assert one.cause == "unknown" and "slow-start" in one.candidates
+
+
+def damaged(value: Any, random: Random) -> Any:
+    """The same with one thing at a random depth gone, or of another type."""
+    if isinstance(value, dict) and value and random.random() < 0.93:
+        key = random.choice(list(value))
+        return {**value, key: damaged(value[key], random)}
+    if isinstance(value, list) and value and random.random() < 0.93:
+        at = random.randrange(len(value))
+        return [*value[:at], damaged(value[at], random), *value[at + 1 :]]
+    return random.choice([None, "", 0, -1, "x", [], {}, [None], {"a": None}, True, "2026-11-22T14:06:32Z", 1e12])
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"), [("01", "2"), ("10", "1"), ("21", "1"), ("25", "2"), ("26", "1"), ("14", "0")]
+)
+def test_records_with_anything_missing_or_of_another_type_are_read_all_the_same(name: str, moment: str) -> None:
+    made = records(name, moment)
+    for number in range(100):
+        random = Random(f"{name} {number}")
+        pods, events = made.pods, made.events
+        for _ in range(random.randrange(1, 6)):
+            pods = {**pods, "items": [damaged(pod, random) for pod in pods["items"]]}
+            events = {**events, "items": [damaged(event, random) for event in events["items"]]}
+        snapshot = Snapshot(cluster.read_pods(pods), cluster.read_events(events))
+        for one in diagnose(snapshot):
+            assert one.cause in CAUSES and one.next

@@ -154,7 +154,7 @@ def read_rollouts(answer: Json) -> tuple[tuple[str, str, int, str, float], ...]:
         meta = _map(item, "metadata")
         revision = str(_map(meta, "annotations").get("deployment.kubernetes.io/revision", ""))
         spec = _map(_map(_map(item, "spec"), "template"), "spec")
-        images = ", ".join(str(container.get("image", "")) for container in _list(spec, "containers"))
+        images = ", ".join(str(container.get("image", "")) for container in _maps(spec, "containers"))
         created = moment_of(meta.get("creationTimestamp")) or 0.0
         if revision.isdigit():
             row = (str(meta.get("namespace", "")), str(meta.get("name", "")), int(revision), images, created)
@@ -192,7 +192,7 @@ def _items(answer: Json) -> list[Json]:
     """What a list holds; one object by itself, as ``kubectl get pod NAME`` prints it, is a list of one."""
     if "items" not in answer and isinstance(answer.get("metadata"), dict) and "kind" in answer:
         return [answer]
-    return [item for item in _list(answer, "items") if isinstance(item, dict)]
+    return _maps(answer, "items")
 
 
 def _map(of: Json, key: str) -> Json:
@@ -205,6 +205,10 @@ def _list(of: Json, key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
+def _maps(of: Json, key: str) -> list[Json]:
+    return [item for item in _list(of, key) if isinstance(item, dict)]
+
+
 def _number(of: Json, key: str, default: int) -> int:
     found = of.get(key)
     return found if isinstance(found, int) and not isinstance(found, bool) else default
@@ -212,9 +216,8 @@ def _number(of: Json, key: str, default: int) -> int:
 
 def _pod(item: Json) -> Pod:
     meta, spec, status = _map(item, "metadata"), _map(item, "spec"), _map(item, "status")
-    owners = [o for o in _list(meta, "ownerReferences") if isinstance(o, dict)]
-    owner: Json = next((o for o in owners if o.get("controller")), {})
-    conditions = {c.get("type"): c for c in _list(status, "conditions") if isinstance(c, dict)}
+    owner: Json = next((o for o in _maps(meta, "ownerReferences") if o.get("controller")), {})
+    conditions = {str(c.get("type")): c for c in _maps(status, "conditions")}
     ready = conditions.get("Ready", {})
     namespace, name = str(meta.get("namespace", "default")), str(meta.get("name", ""))
     kind, owner_name = str(owner.get("kind", "")), str(owner.get("name", ""))
@@ -257,13 +260,12 @@ def _containers(spec: Json, status: Json) -> Iterable[Container]:
         ("initContainers", "initContainerStatuses", "init"),
         ("containers", "containerStatuses", "container"),
     ):
-        by_name = {s.get("name"): s for s in _list(status, statuses) if isinstance(s, dict)}
-        for described in _list(spec, key):
-            if isinstance(described, dict):
-                sidecar = kind == "init" and described.get("restartPolicy") == "Always"
-                ends = kind == "init" and not sidecar or spec.get("restartPolicy") in ("OnFailure", "Never")
-                one_kind = "sidecar" if sidecar else kind
-                yield _container(described, by_name.get(described.get("name"), {}), one_kind, ends)
+        by_name = {str(s.get("name")): s for s in _maps(status, statuses)}
+        for described in _maps(spec, key):
+            sidecar = kind == "init" and described.get("restartPolicy") == "Always"
+            ends = (kind == "init" and not sidecar) or spec.get("restartPolicy") in ("OnFailure", "Never")
+            one_kind = "sidecar" if sidecar else kind
+            yield _container(described, by_name.get(str(described.get("name")), {}), one_kind, ends)
 
 
 def _container(spec: Json, status: Json, kind: str, ends: bool) -> Container:
@@ -279,15 +281,15 @@ def _container(spec: Json, status: Json, kind: str, ends: bool) -> Container:
         kind,
         _number(status, "restartCount", 0),
         bool(status.get("ready")),
-        status.get("started"),
+        bool(status["started"]) if "started" in status else None,
         moment_of(_map(state, "running").get("startedAt")),
         str(waiting.get("reason", "")),
         str(waiting.get("message", "")),
         _ended(now or last),
         tuple(_probes(spec)),
-        tuple((str(p.get("name", "")), _number(p, "containerPort", 0)) for p in _list(spec, "ports")),
+        tuple((str(p.get("name", "")), _number(p, "containerPort", 0)) for p in _maps(spec, "ports")),
         tuple(str(word) for word in [*_list(spec, "command"), *_list(spec, "args")]),
-        tuple((str(v.get("name", "")), str(v.get("value", ""))) for v in _list(spec, "env")),
+        tuple((str(v.get("name", "")), str(v.get("value", ""))) for v in _maps(spec, "env")),
         str(spec.get("image", "")),
         _cores(limits.get("cpu")),
         str(limits.get("memory", "")),
@@ -334,14 +336,19 @@ def _probes(spec: Json) -> Iterable[ProbeSpec]:
 def _handler(probe: Json) -> Handler | None:
     if "httpGet" in probe:
         get = _map(probe, "httpGet")
-        return HttpGet(get.get("port", 80), str(get.get("path", "/")), str(get.get("scheme", "HTTP")))
+        return HttpGet(_port(get), str(get.get("path", "/")), str(get.get("scheme", "HTTP")))
     if "tcpSocket" in probe:
-        return TcpSocket(_map(probe, "tcpSocket").get("port", 80))
+        return TcpSocket(_port(_map(probe, "tcpSocket")))
     if "exec" in probe:
         return Exec(tuple(str(word) for word in _list(_map(probe, "exec"), "command")))
     if "grpc" in probe:
         return Grpc(_number(_map(probe, "grpc"), "port", 0), str(_map(probe, "grpc").get("service") or ""))
     return None
+
+
+def _port(of: Json) -> int | str:
+    found = of.get("port", 80)
+    return found if isinstance(found, int | str) else 80
 
 
 _FIELD = re.compile(r"spec\.\w+\{(.+)\}")
