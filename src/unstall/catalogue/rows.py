@@ -19,21 +19,22 @@ UNKNOWN = ...
 class Condition:
     """An argument that makes a blocking call harmless, as ``block=False``.
 
-    ``test`` is ``is`` (the argument has ``value``), ``absent`` or ``present``; ``position`` is where it stands
-    when it is not named, None where it must be.
+    ``test`` is ``is`` (the argument has ``value``), ``lacks`` (it is a text without ``value``), ``absent`` or
+    ``present``; ``position`` is where it stands when it is not named, None where it must be.
     """
 
     keyword: str
     position: int | None = None
-    test: Literal["is", "absent", "present"] = "is"
+    test: Literal["is", "lacks", "absent", "present"] = "is"
     value: object = None
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read ``timeout=0``, ``block@0=False`` (position 0), ``!interval@0`` (absent) or ``+domain`` (present)."""
-        test: Literal["is", "absent", "present"] = "is"
-        if text[0] in "!+":
-            test = "absent" if text[0] == "!" else "present"
+        """Read ``timeout=0``, ``block@0=False`` (position 0), ``!interval@0`` (absent), ``+domain`` (present) or
+        ``-pattern@0='**'`` (a text that lacks this)."""
+        test: Literal["is", "lacks", "absent", "present"] = "is"
+        if text[0] in "!+-":
+            test = "absent" if text[0] == "!" else "present" if text[0] == "+" else "lacks"
             text = text[1:]
         name, _, literal = text.partition("=")
         keyword, _, position = name.partition("@")
@@ -43,11 +44,13 @@ class Condition:
     def holds(self, positional: Sequence[object], keywords: Mapping[str, object]) -> bool:
         """True where these arguments meet it; ``UNKNOWN`` stands for a value that cannot be read from source."""
         there = self.keyword in keywords or (self.position is not None and self.position < len(positional))
-        if self.test != "is":
+        if self.test in ("absent", "present"):
             return there == (self.test == "present")
         if not there:
             return False
         value = keywords[self.keyword] if self.keyword in keywords else positional[self.position or 0]
+        if self.test == "lacks":
+            return isinstance(value, str) and str(self.value) not in value
         return value is not UNKNOWN and type(value) in (bool, int, float, str, type(None)) and value == self.value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from unstall.catalogue import UNKNOWN, Row, Use
 from unstall.source import facts as f
@@ -238,7 +238,7 @@ class Linker:
         """Iterating or entering a value."""
         if value[0] == "O":
             row = self.catalogue.find(value[1], use)
-            if row is not None and row.duration != "0":
+            if row is not None and row.duration != "0" and not self._is_emptied(act, value, use):
                 self._primitive(effect, row, row.name, use, False)
         elif value[0] == ("G" if use == "iterate" else "W"):
             if not value[1].func.flags & f.ASYNC:
@@ -256,6 +256,21 @@ class Linker:
                     row = self.catalogue.find(base + "()", use)
                     if row is not None and row.duration != "0":
                         self._primitive(effect, row, row.name, use, False)
+
+    def _is_emptied(self, act: Activation, value: Value, use: Use) -> bool:
+        """A pool that gets all its work from ``run_in_executor``, which is awaited: leaving it waits for nothing."""
+        if use != "with" or not value[1].startswith("concurrent.futures."):
+            return False
+        handed = False
+        for effect in act.func.effects:
+            call = act.facts.calls[effect.ref] if effect.kind == "call" else None
+            entry = act.facts.exprs[call.func] if call is not None and call.func >= 0 else ("",)
+            if call is None or entry[0] != "a":
+                continue
+            if entry[2] in ("submit", "map") and value in self.r.evaluate(act, entry[1]):
+                return False
+            handed |= entry[2] == "run_in_executor" and bool(call.args)
+        return handed
 
     def _attribute(self, act: Activation, effect: f.Effect) -> None:
         entry = act.facts.exprs[effect.ref]

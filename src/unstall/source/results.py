@@ -345,7 +345,8 @@ class Results:
                     values = tuple(v for v in wrapped if v[0] in "FPIO") or values
                 elif decorator[0] == "O":
                     offload = self.r.catalogue.offload(decorator[1]) or self.r.catalogue.offload(decorator[1] + "()")
-                    if offload is not None and offload.decorator:
+                    # A task of a queue stays a function: its delay() waits for the broker, a plain call runs it here.
+                    if offload is not None and offload.decorator and offload.where != "elsewhere":
                         return (("O", "offloaded()"),)
         return values
 
