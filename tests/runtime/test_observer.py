@@ -25,6 +25,13 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def waits_for_death(pid: int) -> bool:
+    """True once the observer has opened what tells it that the app is gone: then it watches."""
+    with contextlib.suppress(OSError):
+        return any("pidfd" in os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def observer_of(server: Server) -> int:
     """The pid of the observer, once it watches."""
 
@@ -32,10 +39,10 @@ def observer_of(server: Server) -> int:
         return [
             pid
             for pid in children(server.process.pid)
-            if b"unstall.runtime.observer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"unstall.runtime.observer" in Path(f"/proc/{pid}/cmdline").read_bytes() and waits_for_death(pid)
         ]
 
-    wait_for(lambda: len(observers()) == 1, 20, lambda: server.log.read_text())
+    wait_for(lambda: len(observers()) == 1, 60, lambda: server.log.read_text())
     return observers()[0]
 
 

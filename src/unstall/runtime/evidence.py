@@ -54,6 +54,8 @@ class Episode:
         self.rule: str | None = None
         self.remedy: str | None = None
         self.late_s: float | None = None
+        self.started_at: float | None = None
+        """On the wall clock, as first told."""
         self.told_s = 0.0
         """How long the stall had lasted when it was last recorded."""
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SIGN, BEAT, CPU, STATE, READY, THREAD, PID, TICKS, SIGNAL, GC, GAPS, TOLD = range(12)
 # Not all requests are looked at (see `beat`), and how many of those are open; both by the app too.
 CALM, UNSEEN = 12, 13
+# Seconds of all stalls that are over; whether the last record of the process is written.
+STALLED_S, SAID = 14, 15
 # Written by the observer.
 WATCHING, WATCHED_AT = 16, 17
 # Sequence and length of each blob.
@@ -109,6 +111,7 @@ class Shared:
         count = int(self.cells[GAPS])
         at = count % RING * 3
         self._ring[at], self._ring[at + 1], self._ring[at + 2] = start, end, late_s
+        self.cells[STALLED_S] += end - start
         self.cells[GAPS] = count + 1.0
 
     def add_lag(self, late_s: float) -> None:

@@ -53,6 +53,7 @@ class Observer:
         self.capture = Capture(self.pid, tid, ticks, number, dump_fd, self.books)
         self.recorder = Recorder(settings["record"], warn)
         self.story = Story(settings["who"], self.recorder, settings["log_format"], settings["termination_log"])
+        self._life: dict[str, Any] = settings.get("life") or {}
         self.table = RouteTable()
         self.rules = Rules()
         self.gaps = int(self.cells[mapping.GAPS])
@@ -155,7 +156,7 @@ class Observer:
     def _killed(self, episode: Episode, now: float, cpu: float) -> None:
         self._judge(episode, now, cpu)
         self.story.killed(episode, now - episode.start)
-        self.cells[mapping.STATE] = mapping.STOPPED  # all is said
+        self.cells[mapping.SAID] = 1.0
 
     def _goes_on(self, start: float) -> bool:
         cells = self.cells
@@ -263,18 +264,21 @@ class Observer:
 
     def _gone(self) -> None:
         """The app's process has ended outside any stall; it has said so itself where it could."""
-        if self.cells[mapping.STATE] != mapping.STOPPED:
-            self.recorder.write(
-                {
-                    "schema": SCHEMA,
-                    "event": "stopped",
-                    **self.story.who,
-                    "started_at": time.time(),
-                    "clean": False,
-                    "stalls": int(self.cells[mapping.GAPS]),
-                },
-                durable=True,
-            )
+        cells, life, now = self.cells, self._life, time.monotonic()
+        if cells[mapping.SAID]:
+            return
+        self.story.last_words(now)
+        since_s = now - life.get("monotonic", now)
+        seen = {
+            "started_at": round(time.time() - since_s, 6),
+            "ready_after_s": round(cells[mapping.READY], 6) or None,
+            "watched_s": round(since_s, 6),
+            "stalls": int(cells[mapping.GAPS]),
+            "stalled_s": round(cells[mapping.STALLED_S], 6),
+        }
+        self.recorder.write(
+            {"schema": SCHEMA, **life, **self.story.who, **seen, "event": "stopped", "clean": False}, durable=True
+        )
 
 
 class Death:

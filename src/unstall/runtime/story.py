@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unstall.runtime.recorder import Recorder
 
 LINES_EVERY_S = 60.0
+LATE_MESSAGE_S = 120.0
 MESSAGE_BYTES = 4096
 
 
@@ -30,6 +31,7 @@ class Story:
         self.hear: Callable[[dict[str, Any]], None] | None = None
         """Called with every record of a stall, as told."""
         self.limit = Limit()
+        self._last: tuple[float, dict[str, Any]] | None = None
 
     def began(self, episode: Episode, now: float) -> None:
         """Evidence first, durable before anything else is done with it."""
@@ -51,6 +53,7 @@ class Story:
         record = self._record("stall_ended", episode, duration_s)
         self.recorder.write(record)
         self.message.empty()
+        self._last = (time.monotonic(), record)
         self._tell(record)
 
     def killed(self, episode: Episode, duration_s: float) -> None:
@@ -60,20 +63,26 @@ class Story:
         self.message.put(record)
         self._write(f"event loop blocked when the process died, {duration_s:.2f} s into it", record)
 
+    def last_words(self, now: float) -> None:
+        """The process ends: a stall of the last minutes may be why, so the termination message names it."""
+        if self._last is not None and now - self._last[0] < LATE_MESSAGE_S:
+            self.message.put(self._last[1])
+
     def _tell(self, record: dict[str, Any]) -> None:
         if self.hear is not None:
             self.hear(record)
 
     def _record(self, event: str, episode: Episode, duration_s: float) -> dict[str, Any]:
         episode.told_s = duration_s
-        started_at = time.time() - (time.monotonic() - episode.start)
-        return episode.event(event, duration_s, started_at, self.who)
+        if episode.started_at is None:  # once: the wall clock may be set while the stall lasts
+            episode.started_at = time.time() - (time.monotonic() - episode.start)
+        return episode.event(event, duration_s, episode.started_at, self.who)
 
     def _line(self, record: dict[str, Any], now: float) -> None:
         allowed, hidden = self.limit.allows(site_key(record), now)
         if allowed:
             more = f" (and {hidden} more here since the last line)" if hidden else ""
-            self._write(f"event loop blocked{more}", record)
+            self._write(f"event loop blocked{more}", {**record, "not_logged": hidden})
 
     def _write(self, what: str, record: dict[str, Any]) -> None:
         if self.log_format == "off":

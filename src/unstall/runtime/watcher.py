@@ -29,7 +29,7 @@ from unstall.runtime.settings import Settings
 from unstall.runtime.sinks.log import log_pool, log_stall
 from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_current
 from unstall.runtime.spawn import Link
-from unstall.runtime.story import Limit, Story
+from unstall.runtime.story import LATE_MESSAGE_S, Limit, Story
 from unstall.runtime.thread_pool import ThreadPool
 from unstall.runtime.timing import BUSY, EARLY, LATE_S, PERIOD_S, stall_start
 from unstall.runtime.turns import Turns
@@ -37,7 +37,6 @@ from unstall.runtime.workers import worker_count, worker_number
 
 log = logging.getLogger("unstall")
 ALIVE_S = 60.0
-LATE_MESSAGE_S = 120.0
 LOOK_S = 0.5
 """How often the server and the thread pool are looked at."""
 
@@ -88,7 +87,8 @@ class Watch:
         if self._observed:
             self.link.register(settings.signal)
         aftermath.close_open_stalls(self.recorder, self.who)
-        self.recorder.write(self.life("started"))
+        self.link.settings["life"] = self.life("started")
+        self.recorder.write(self.link.settings["life"])
         atexit.register(self.finish)
         threading.Thread(target=self._sampler, name="unstall", daemon=True).start()
 
@@ -162,6 +162,7 @@ class Watch:
             self._said_stop = True
             self.cells[mapping.STATE] = mapping.STOPPED
             self._count()
+            self.cells[mapping.SAID] = 1.0
             self.recorder.write(self.life("stopped"))
 
     def life(self, event: str) -> dict[str, Any]:
