@@ -133,7 +133,7 @@ def serving(cases: dict[str, Path]) -> Iterator[Server]:
                 "--", sys.executable, "-m", "uvicorn", "fix_host:app", "--uds", server.place, "--log-level", "critical",
             ],
             cwd=Path(__file__).parent,
-            env=os.environ | {"FIX_HOST_FILES": files, "FIX_HOST_HOLD_S": str(HOLD_S), "FIX_HOST_FOLDER": f"{folder}/files"},
+            env=os.environ | {"PYTHONHASHSEED": "0", "FIX_HOST_FILES": files, "FIX_HOST_HOLD_S": str(HOLD_S), "FIX_HOST_FOLDER": f"{folder}/files"},
         )  # fmt: skip
         try:
             deadline = time.monotonic() + DEADLINE_S

@@ -16,11 +16,13 @@ from unstall.errors import BadInput
 from unstall.source import edits
 from unstall.source.check import Options
 from unstall.source.fix import FixReport, fix, write
+from unstall.source.plans import Plan
 from unstall.source.settings import find_settings
 from unstall.source.trees import Tree
 from unstall.units import plural
 
 _POOL_SIZE = 40
+_MOST_NAMED = 3
 
 
 @click.command(name="fix")
@@ -101,16 +103,25 @@ def _headings(report: FixReport, path: str) -> Callable[[int, int], str]:
     plans = [plan for plan in report.plans if plan.path == path]
 
     def why(first: int, last: int) -> str:
-        reasons: dict[str, None] = {}
-        for line in range(first, last + 1):
-            function = tree.function_at(line)
-            name = tree.qualname(function) if function is not None else ""
-            for plan in plans:
-                if name == plan.function or name.startswith(plan.function + "."):
-                    reasons[plan.why] = None
-        return "; ".join(reasons) or "imports"
+        names = {tree.qualname(f) for line in range(first, last + 1) if (f := tree.function_at(line)) is not None}
+        mine = [p for p in plans if any(n == p.function or n.startswith(p.function + ".") for n in names)]
+        return heading(mine) or "imports"
 
     return why
+
+
+def heading(plans: Sequence[Plan]) -> str:
+    """Why these changes are made, the calls that move out of one function named together."""
+    reasons: dict[str, None] = {}
+    for plan in plans:
+        name = plan.function.rpartition(".")[2]
+        calls = list(dict.fromkeys(p.what for p in plans if p.what and p.function == plan.function))
+        if not plan.what or len(calls) == 1:
+            reasons[plan.why] = None
+            continue
+        more = f" and {len(calls) - _MOST_NAMED} more" if len(calls) > _MOST_NAMED else ""
+        reasons[f"{name}: {', '.join(f'`{call}`' for call in calls[:_MOST_NAMED])}{more} move to a thread"] = None
+    return "; ".join(reasons)
 
 
 def _options(root: Path, flags: dict[str, Any]) -> Options:

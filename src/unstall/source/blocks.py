@@ -46,7 +46,7 @@ def moved(texts: Texts, place: Place, block: ast.With, spots: Sequence[Spot]) ->
     _checked(texts, place, block, spots)
     returns = any(isinstance(n, ast.Return) for n in _inside(block))
     outputs = [] if returns else _outputs(place, block)
-    name = _fresh(place, block, spots)
+    name = _fresh(place, block, spots, outputs)
     edits = _edits(place, block, name, returns, outputs)
     things = (
         "file"
@@ -225,7 +225,10 @@ def _read_first(block: ast.With, name: str) -> bool:
 # --- text -------------------------------------------------------------------------------------------------
 
 
-def _fresh(place: Place, block: ast.With, spots: Sequence[Spot]) -> str:
+def _fresh(place: Place, block: ast.With, spots: Sequence[Spot], outputs: Sequence[str]) -> str:
+    """A name for the nested function: by what it opens, gives back or calls."""
+    only = block.body[0].value if len(block.body) == 1 and isinstance(block.body[0], ast.Expr) else None
+    called = last_name_of(only.func).strip("_") if isinstance(only, ast.Call) else ""
     rules = {chain.primitive.rule for spot in spots for chain in spot.chains}
     opened = next((i.context_expr for i in block.items if isinstance(i.context_expr, ast.Call)), None)
     if opened is not None and last_name_of(opened.func) == "open":
@@ -234,11 +237,14 @@ def _fresh(place: Place, block: ast.With, spots: Sequence[Spot]) -> str:
         base = "read_file" if isinstance(mode, str) and not set(mode) & set("wax+") else "write_file"
     elif traps.locked(block.items[0].context_expr):
         base = "locked"
+    elif "UNS103" in rules:
+        base = "work"
     else:
-        base = "work" if "UNS103" in rules else "in_thread"
-    used = {n.id for n in ast.walk(place.tree.module) if isinstance(n, ast.Name)}
-    used |= {n.name for n in ast.walk(place.tree.module) if isinstance(n, Function | ast.ClassDef)}
-    used |= {a.arg for a in ast.walk(place.tree.module) if isinstance(a, ast.arg)}
+        base = f"get_{outputs[0].strip('_')}" if len(outputs) == 1 else f"run_{called}" if called else "in_thread"
+    nodes = place.tree.nodes
+    used = {n.id for n in nodes if isinstance(n, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    used |= {n.name for n in nodes if isinstance(n, Function | ast.ClassDef)}
+    used |= {name for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for name in bindings(n)}
     name, number = base, 2
     while name in used:
         name, number = f"{base}_{number}", number + 1

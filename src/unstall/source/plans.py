@@ -37,7 +37,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Edits to one coroutine. ``why`` heads the hunk; ``unsafe`` says how behaviour can change, empty where it cannot;
+    """Edits to one coroutine. ``why`` heads the hunk; ``what`` is the call that moves by itself, in short; ``unsafe`` says how behaviour can change, empty where it cannot;
     ``needs`` are imports to add, ``drops`` names whose import may be unused now; ``pooled`` counts calls that now take
     a thread of the pool."""
 
@@ -51,6 +51,7 @@ class Plan:
     drops: frozenset[str] = frozenset()
     unsafe: str = ""
     pooled: int = 0
+    what: str = ""
 
     @property
     def mark(self) -> object:
@@ -60,11 +61,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A coroutine being changed: its file's tree, its definition and the pool that work is sent to."""
+    """A coroutine being changed: its file's tree, its definition, the pool that work is sent to, and how long the project
+    lets a line be."""
 
     tree: Tree
     function: ast.AsyncFunctionDef
     pool: str
+    line_length: int | None = None
 
     @property
     def name(self) -> str:

@@ -100,7 +100,7 @@ def _located(texts: Texts, step: Step) -> tuple[Place, ast.expr] | str:
         return "it is in the body of a class, which cannot await"
     if not isinstance(function, ast.AsyncFunctionDef):
         return f"`{step.site.qualname}` is called by the event loop itself and is no coroutine, so it cannot await"
-    return Place(tree, function, POOL if texts.starlette else "asyncio"), node
+    return Place(tree, function, POOL if texts.starlette else "asyncio", texts.line_length), node
 
 
 def _node(tree: Tree, step: Step) -> ast.expr | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from unstall.errors import BadInput
 from unstall.source.edits import SourceFile, read_file
+from unstall.source.layout import line_length
 from unstall.source.project import find_sources
 from unstall.source.trees import Function, Tree, last_name_of, root_name
 
@@ -81,6 +82,11 @@ class Texts:
         )
 
     # --- frameworks -------------------------------------------------------------------------------------
+
+    @cached_property
+    def line_length(self) -> int | None:
+        """How long the project's own formatter lets a line be; None where nobody says."""
+        return line_length(self.root)
 
     @cached_property
     def starlette(self) -> bool:

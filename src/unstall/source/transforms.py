@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from unstall.model import Edit
-from unstall.source import traps
+from unstall.source import layout, traps
 from unstall.source.imports import POOL, bound_as, taken
 from unstall.source.origins import CONSUMERS
 from unstall.source.plans import Place, Plan, Refused, Spot
@@ -29,7 +29,7 @@ def one_for_one(spot: Spot) -> bool:
 
 def awaited(texts: Texts, place: Place, spot: Spot) -> Plan:
     """``time.sleep(x)`` to ``await asyncio.sleep(x)``; ``asyncio.run(x)`` to ``await x``. Raises `Refused`."""
-    call = _movable(place, spot)
+    call = _movable(place, spot.node)
     opened = _opening(place, call)
     dropped = frozenset({root_name(call.func)})
     unsafe = traps.shared_state(texts, [place.function])
@@ -113,7 +113,7 @@ def _only_served(texts: Texts, place: Place) -> None:
     """Raises `Refused` where somebody besides the framework may call it."""
     for decorator in place.function.decorator_list:
         known = isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
-        if not known or called_name(decorator) not in _METHODS:  # type: ignore[arg-type]
+        if not known or called_name(decorator) not in _METHODS:
             raise Refused(f"`@{ast.unparse(decorator)}` may expect a coroutine")
     for tree, node in texts.references(place.tree, place.function.name):
         parent = tree.parents.get(node)
@@ -144,8 +144,13 @@ def offloaded(texts: Texts, place: Place, spot: Spot) -> Plan:
     if spot.step.how == "iterate":
         edits, more = _materialised(texts, place, spot)
         unsafe = unsafe or more
+    elif spot.direct and any(map(_WALKS.search, spot.names)):
+        raise Refused("it walks lazily, and what the loop does to the folders it gets decides where it goes next")
+    elif spot.direct and isinstance(spot.node, ast.Call) and any(map(_READ_LATER.search, spot.names)):
+        _movable(place, spot.node)
+        edits = _listed(place, spot.node)
     elif spot.step.how == "call" or (spot.step.how == "decorator" and isinstance(spot.node, ast.Call)):
-        edits = _call_moved(place, _movable(place, spot))
+        edits = _call_moved(place, _movable(place, spot.node))
     else:
         raise Refused(f"it blocks by {_SPOKEN.get(spot.step.how, spot.step.how)}, which cannot be moved by itself")
     what = ast.unparse(spot.node.func if isinstance(spot.node, ast.Call) else spot.node)
@@ -153,7 +158,7 @@ def offloaded(texts: Texts, place: Place, spot: Spot) -> Plan:
     if not any(_awaits(node) for node in own_nodes(place.function)):
         why = f"{place.function.name}: `{_short(what)}` moves to a thread"
     return Plan(
-        place.tree.path, place.name, "offload", why, tuple(edits), (spot,), needed(place), frozenset(), unsafe, 1
+        place.tree.path, place.name, "offload", why, tuple(edits), (spot,), needed(place), frozenset(), unsafe, 1, _short(what)
     )  # fmt: skip
 
 
@@ -188,7 +193,8 @@ def _checked(texts: Texts, place: Place, spot: Spot) -> str:
     if reason:
         raise Refused(reason)
     inside = traps.moved(texts, spot)
-    reason = traps.in_thread(texts, inside)
+    read = spot.step.how == "iterate" or called_name(place.tree.parents.get(spot.node)) in CONSUMERS
+    reason = traps.in_thread(texts, inside) or ("" if read else traps.read_later(inside[:1]))
     if reason:
         raise Refused(reason)
     reason, unsafe = traps.bound_connection(texts, place, spot)
@@ -199,9 +205,8 @@ def _checked(texts: Texts, place: Place, spot: Spot) -> str:
     return unsafe or traps.shared_state(texts, [place.function, *inside])
 
 
-def _movable(place: Place, spot: Spot) -> ast.Call:
-    """The spot's call, where an ``await`` may stand. Raises `Refused`."""
-    node = spot.node
+def _movable(place: Place, node: ast.expr) -> ast.Call:
+    """The call at a spot, where an ``await`` may stand. Raises `Refused`."""
     if not isinstance(node, ast.Call):
         raise Refused("the call is written in a way that is not understood")
     reason = traps.misplaced(place, node) or traps.holds_lock(place, node)
@@ -244,7 +249,7 @@ def _wrapped(place: Place, node: ast.expr) -> list[Edit]:
         isinstance(parent, ast.Call) and parent.func is node
     )
     # A parent that begins before the node shows that parentheses are there already.
-    if not follows or place.tree.start(parent) < place.tree.start(node):  # type: ignore[arg-type]
+    if not follows or place.tree.start(parent) < place.tree.start(node):
         return []
     start, end = place.tree.start(node), place.tree.end(node)
     return [place.edit(start, start, "("), place.edit(end, end, ")")]
@@ -257,26 +262,88 @@ def _call_moved(place: Place, call: ast.Call) -> list[Edit]:
     opening, closing = ("(", ")") if around else ("", "")
     by_lambda = any(k.arg == "func" for k in call.keywords) and place.pool == POOL
     if by_lambda or chained(call):
-        _closed(call)
-        edits = [place.edit(start, start, f"{opening}await {to}(lambda: "), place.edit(end, end, ")" + closing)]
-        return edits
+        return _by_lambda(place, call, "", "")
     edits = [place.edit(start, start, f"{opening}await {to}(")]
     func_end = tree.end(call.func)
     within = tree.text[paren + 1 : end - 1]
+    most = layout.allowed(tree, place.line_length)
+    wrapped = layout.gaps(tree, call, len(f"await {to}(, ") - 1 + 2 * len(opening), most)
     if not call.args and not call.keywords:
         edits.append(place.edit(func_end, paren + 1 if within.strip() else end - 1, ""))
     elif len(call.args) == 1 and isinstance(call.args[0], ast.GeneratorExp) and tree.start(call.args[0]) == paren:
         edits.append(place.edit(func_end, paren, ", "))
         closing = ")" + closing
+    elif wrapped is not None:
+        edits[0] = place.edit(start, start, edits[0].text + wrapped[0])
+        edits += _spread(place, call, func_end, wrapped[1], wrapped[2])
     else:
         gap = within[: len(within) - len(within.lstrip())]
-        if "\n" in gap or "\r" in gap:
-            # One argument a line: what is called becomes the first of them.
+        hugged = len({n for arg, _ in layout.arguments(call) for n in (arg.lineno, arg.end_lineno)}) == 1
+        line = tree.lines[layout.arguments(call)[0][0].lineno - 1].rstrip() if hugged else ""
+        if (
+            hugged
+            and ("\n" in gap or "\r" in gap)
+            and "#" not in gap + line
+            and len(line) + func_end - start + 2 <= most
+        ):
+            # All arguments on a line of their own: what is called is one more of them.
             edits[0] = place.edit(start, start, edits[0].text + gap)
-        edits.append(place.edit(func_end, paren + 1, "," if gap else ", "))
+            edits.append(place.edit(func_end, paren + 1 + len(gap), ", "))
+        else:
+            if "\n" in gap or "\r" in gap:
+                # One argument a line: what is called becomes the first of them.
+                edits[0] = place.edit(start, start, edits[0].text + gap)
+            edits.append(place.edit(func_end, paren + 1, "," if gap else ", "))
     if closing:
         edits.append(place.edit(end, end, closing))
     return edits
+
+
+def _spread(place: Place, call: ast.Call, func_end: int, between: str, last: str) -> list[Edit]:
+    """The gaps around a call's arguments written anew; the arguments themselves stay as they are."""
+    tree, edits, at, gap = place.tree, [], func_end, between
+    text = tree.text
+    for value, keyword in layout.arguments(call):
+        begin = tree.start(value)
+        if keyword is not None:
+            begin = tree.offset(keyword.lineno, keyword.col_offset)
+        elif isinstance(value, ast.Starred):
+            begin = tree.start(value)
+        while text[begin - 1] in "(" and begin - 1 > at and text[at:begin].count("(") > (at == func_end):
+            begin -= 1
+        edits.append(place.edit(at, begin, gap))
+        at = tree.end(value)
+        while at < tree.end(call) - 1 and text[at : tree.end(call) - 1].lstrip()[:1] == ")":
+            at = text.index(")", at) + 1
+    edits.append(place.edit(at, tree.end(call) - 1, last))
+    return edits
+
+
+def _by_lambda(place: Place, call: ast.Call, before: str, after: str) -> list[Edit]:
+    """``f(a)`` to ``await to_thread(lambda: f(a))``; ``before`` and ``after`` stand around the call within."""
+    _closed(call)
+    tree, to = place.tree, pool(place)
+    opening, closing = ("(", ")") if _wrapped(place, call) else ("", "")
+    start, end = tree.start(call), tree.end(call)
+    return [
+        place.edit(start, start, f"{opening}await {to}(lambda: {before}"),
+        place.edit(end, end, f"{after}){closing}"),
+    ]
+
+
+# Called, these give a generator back at once and touch the disk when it is read.
+_READ_LATER = re.compile(r"^(?:pathlib\.Path\(\)\.(?:glob|rglob|iterdir)|glob\.iglob|os\.scandir)$")
+_WALKS = re.compile(r"^(?:pathlib\.Path\(\)\.walk|os\.f?walk)$")
+
+
+def _listed(place: Place, call: ast.Call) -> list[Edit]:
+    """``sorted(p.glob(x))`` to ``await to_thread(lambda: sorted(p.glob(x)))``: read to its end inside the thread."""
+    parent = place.tree.parents.get(call)
+    if isinstance(parent, ast.Call) and called_name(parent) in CONSUMERS - traps.LAZY and parent.args[:1] == [call]:
+        return _by_lambda(place, _movable(place, parent), "", "")
+    if isinstance(parent, ast.For | ast.comprehension) and parent.iter is call:
+        return _by_lambda(place, call, "list(", ")")
+    raise Refused(f"`{called_name(call)}` reads lazily: in a thread it would return at once and block later")
 
 
 def chained(call: ast.AST | None) -> bool:
@@ -297,7 +364,7 @@ def _materialised(texts: Texts, place: Place, spot: Spot) -> tuple[list[Edit], s
     """``for x in cursor`` to ``for x in await run_in_threadpool(list, cursor)``: read to its end inside the thread."""
     node, tree = spot.node, place.tree
     if isinstance(node, ast.Call) and called_name(node) in CONSUMERS and called_name(node) not in traps.LAZY:
-        return _call_moved(place, _movable(place, spot)), ""
+        return _call_moved(place, _movable(place, spot.node)), ""
     if isinstance(node, ast.Call) and called_name(node) in traps.LAZY:
         raise Refused(f"`{called_name(node)}` reads lazily: in a thread it would return at once and block later")
     parent = tree.parents.get(node)

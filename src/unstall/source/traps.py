@@ -15,6 +15,7 @@ _LOCK = re.compile(r"(?:^|_)(?:r?lock|mutex|semaphore|sem|condition|cond)s?\d*$|
 _HELD_STATE = frozenset(
     ["redirect_stdout", "redirect_stderr", "catch_warnings", "chdir", "patch", "umask", "localcontext"]
 )
+_WHOLE_PROCESS = frozenset(["chdir", "fchdir", "umask", "redirect_stdout", "redirect_stderr", "setlocale"])
 _LOOP_CALLS = frozenset(
     [
         "create_task",
@@ -39,6 +40,7 @@ _BOUND = re.compile(
     r"^(?:sqlalchemy|sqlmodel|sqlite3|psycopg2?|pymysql|MySQLdb|mysql|mariadb|cx_Oracle|oracledb|pyodbc|pg8000|django)\b"
     r".*(?:Session|scoped_session|Query|Connection|connect|cursor|Cursor|connection|sessionmaker\(\)|begin)(?:\(\))+"
 )
+_LAZY_METHODS = frozenset(["glob", "rglob", "iterdir", "scandir", "walk", "iglob", "iter_content", "iter_lines"])
 LAZY = frozenset(
     ["enumerate", "zip", "map", "filter", "iter", "reversed", "chain", "islice", "starmap", "takewhile", "dropwhile"]
 )
@@ -169,6 +171,8 @@ def _call_in_thread(texts: Texts, node: ast.Call) -> str:
         return (
             f"it sets the context variable `{last_name_of(node.func.value)}`, which would be lost outside of the thread"
         )
+    if root_name(node.func) == "signal" and name in ("signal", "alarm", "setitimer", "set_wakeup_fd"):
+        return f"`signal.{name}` works in the main thread only"
     if name in _CONTEXT_CALLS:
         return f"`{name}` sets context variables, which would be lost outside of the thread"
     if (
@@ -192,6 +196,8 @@ def shared_state(texts: Texts, functions: Iterable[ast.AST]) -> str:
 
 def _changed_by_two(function: ast.AST) -> str:
     for node in ast.walk(function):
+        if isinstance(node, ast.Call) and called_name(node) in _WHOLE_PROCESS:
+            return f"`{called_name(node)}` changes the whole process, under which other requests could now run"
         if isinstance(node, ast.Global):
             return f"`{node.names[0]}` is a global that two requests could now change at the same time"
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute | ast.Subscript):
@@ -203,6 +209,21 @@ def _changed_by_two(function: ast.AST) -> str:
 
 def _made_here(function: ast.AST, name: str) -> bool:
     return any(name in bindings(node) for node in own_nodes(function))
+
+
+def read_later(functions: Iterable[ast.AST]) -> str:
+    """Why what these give back would block when it is read, on the loop again."""
+    for function in functions:
+        for node in own_nodes(function):
+            call = node.value if isinstance(node, ast.Return) else None
+            if isinstance(call, ast.GeneratorExp):
+                return "it gives back a generator expression, which would be read, and block, on the loop"
+            if not isinstance(call, ast.Call) or root_name(call.func) == "glob":
+                continue
+            name = called_name(call)
+            if name in LAZY or name in _LAZY_METHODS:
+                return f"it gives back `{name}(...)`, which would be read, and block, on the loop"
+    return ""
 
 
 def generators(functions: Iterable[ast.AST]) -> Iterator[Function]:

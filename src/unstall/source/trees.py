@@ -213,9 +213,9 @@ class Tree:
         return None
 
 
-def called_name(node: ast.Call) -> str:
-    """The last name of what is called."""
-    return last_name_of(node.func)
+def called_name(node: ast.AST | None) -> str:
+    """The last name of what is called; empty where nothing is."""
+    return last_name_of(node.func) if isinstance(node, ast.Call) else ""
 
 
 def last_name_of(node: ast.AST) -> str:

@@ -10,7 +10,9 @@ REQUESTS = [("GET", "/")]
 @app.middleware("http")
 async def stamp(request: Request, call_next):
     response = await call_next(request)
-    response.headers["x-stamp"] = await run_in_threadpool(subprocess.getoutput, "echo stamped")
+    response.headers["x-stamp"] = await run_in_threadpool(
+        subprocess.getoutput, "echo stamped"
+    )
     return response
 
 

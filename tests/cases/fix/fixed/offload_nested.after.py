@@ -12,4 +12,6 @@ REQUESTS = [("GET", "/")]
 @app.get("/")
 async def index():
     await asyncio.sleep(0)
-    return await run_in_threadpool(subprocess.getoutput, await run_in_threadpool(subprocess.getoutput, "echo echo hello"))
+    return await run_in_threadpool(
+        subprocess.getoutput, await run_in_threadpool(subprocess.getoutput, "echo echo hello")
+    )

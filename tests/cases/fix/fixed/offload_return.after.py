@@ -12,4 +12,9 @@ REQUESTS = [("GET", "/")]
 @app.get("/")
 async def index():
     await asyncio.sleep(0)
-    return (await run_in_threadpool(subprocess.check_output, [sys.executable, "-c", "print('é')"], encoding="utf-8", env={"PYTHONIOENCODING": "utf-8"})).strip()
+    return (await run_in_threadpool(
+        subprocess.check_output,
+        [sys.executable, "-c", "print('é')"],
+        encoding="utf-8",
+        env={"PYTHONIOENCODING": "utf-8"},
+    )).strip()

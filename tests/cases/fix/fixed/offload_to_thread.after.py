@@ -6,5 +6,7 @@ import sys
 
 
 async def main() -> str:
-    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", "print(42)"], capture_output=True, text=True)
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", "print(42)"], capture_output=True, text=True
+    )
     return done.stdout
