@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from tests.lab.test_experiments import run
 
+from unstall.kubelet.manifests import pod_spec
 from unstall.kubelet.spec import PodSpec
-from unstall.lab import builtin
+from unstall.lab import builtin, own
+from unstall.lab.load import LoadPlan
 from unstall.lab.serve import free_port
+from unstall.lab.target import Target
 from unstall.lab.trial import TrialPlan
 from unstall.model import HttpGet, PodTimeline, ProbeSpec, ProbeType
-from unstall.runtime.places import LIVEZ, READYZ, STARTUPZ
+from unstall.runtime.places import DEFAULT_HEALTH_PORT, LIVEZ, READYZ, STARTUPZ
 
 
 @dataclass(frozen=True)
@@ -100,3 +104,30 @@ def test_a_full_thread_pool_takes_the_pod_out_of_service_and_is_no_stall() -> No
     # An import at the first request may stall on a busy machine; nothing lasts as long as the threads are held.
     assert not [stall for stall in timeline.stalls if stall.duration_s > 2.5]
     assert [p for p in timeline.probes if p.type is ProbeType.READINESS and p.outcome == "failure"]
+
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "health.yaml"
+
+
+def test_the_manifest_in_deploy_asks_the_observer_and_only_the_observer() -> None:
+    pod = pod_spec(DEPLOY, None)
+    assert own.health_port(pod) == DEFAULT_HEALTH_PORT
+    paths = {}
+    for probe in pod.probes:
+        assert isinstance(probe.handler, HttpGet)
+        assert dict(pod.ports)[str(probe.handler.port)] == DEFAULT_HEALTH_PORT
+        paths[probe.type] = probe.handler.path
+    assert paths == {ProbeType.STARTUP: STARTUPZ, ProbeType.LIVENESS: LIVEZ, ProbeType.READINESS: READYZ}
+
+
+def test_the_lab_asks_the_observer_where_the_manifest_does() -> None:
+    pod = pod_spec(DEPLOY, None)
+    assert {probe.handler.port for probe in own.on_port(pod, 8000, 9000) if isinstance(probe.handler, HttpGet)} == {
+        9000
+    }
+    target = Target("blocking:app", builtin.APPS)
+    question = own.Question((("app", target),), pod, LoadPlan("", ()))
+    made = question.plan("app 1")
+    told = dict(made.server.environment)["UNSTALL_HEALTH_PORT"]
+    assert {str(probe.handler.port) for probe in made.pod.probes if isinstance(probe.handler, HttpGet)} == {told}
+    assert told != str(made.server.port)

@@ -47,10 +47,15 @@ class Question:
         _, name, number = next(entry for entry in self.keys if entry[0] == key)
         target = dict(self.arms)[name]
         port = require_free(self.port) if self.port else free_port()
+        observer = free_port() if health_port(self.pod) is not None else None
         return TrialPlan(
             arm=name,
-            server=Server(target.app, target.folder, port, self.server_arguments),
-            pod=replace(self.pod, probes=on_port(self.pod, port), ports=tuple((n, port) for n, _ in self.pod.ports)),
+            server=Server(target.app, target.folder, port, self.server_arguments, _observed(self.pod, observer)),
+            pod=replace(
+                self.pod,
+                probes=on_port(self.pod, port, observer),
+                ports=tuple((n, port) for n, _ in self.pod.ports),
+            ),
             load=replace(self.load, url=f"http://127.0.0.1:{port}", seed=self.load.seed + number),
             lasts_s=self.load.duration_s,
             seed=1000 + number,
@@ -58,21 +63,43 @@ class Question:
         )
 
 
-def on_port(pod: PodSpec, port: int) -> tuple[ProbeSpec, ...]:
-    """The pod's probes, asked of the port that the app was given here.
+def health_port(pod: PodSpec) -> int | None:
+    """The port of the observer where the container's own variables name one."""
+    told = dict(pod.env).get("UNSTALL_HEALTH_PORT", "")
+    return int(told) if told.isdigit() else None
+
+
+def _observed(pod: PodSpec, observer: int | None) -> tuple[tuple[str, str], ...]:
+    """The variables that have the observer answer here as it does in the pod."""
+    if observer is None:
+        return ()
+    kept = tuple((name, value) for name, value in pod.env if name in ("UNSTALL_DEAD_AFTER", "UNSTALL_BUSY_AFTER"))
+    return (("UNSTALL_HEALTH_PORT", str(observer)), *kept)
+
+
+def on_port(pod: PodSpec, port: int, observer: int | None = None) -> tuple[ProbeSpec, ...]:
+    """The pod's probes, asked of the port that the app was given here, or its observer where they ask that.
 
     Raises:
-        BadManifest: the probes ask more than one port, and one server answers only one.
+        BadManifest: the probes ask more than one port of the app, and one server answers only one.
     """
     asked = {p.handler.port for p in pod.probes if not isinstance(p.handler, Exec)}
-    numbers = {dict(pod.ports).get(str(one), one) for one in asked}
+    numbers = {dict(pod.ports).get(str(one), one) for one in asked} - {health_port(pod)}
     if len(numbers) > 1:
         raise BadManifest(
             f"the probes of container {pod.container} ask ports {', '.join(map(str, sorted(numbers, key=str)))}; "
             "the app is served on one",
             "choose the probes of the app's own port, with --liveness in place of --manifest",
         )
-    return tuple(p if isinstance(p.handler, Exec) else replace(p, handler=_moved(p.handler, port)) for p in pod.probes)
+    moved = []
+    for probe in pod.probes:
+        if isinstance(probe.handler, Exec):
+            moved.append(probe)
+            continue
+        number = dict(pod.ports).get(str(probe.handler.port), probe.handler.port)
+        here = observer if observer is not None and number == health_port(pod) else port
+        moved.append(replace(probe, handler=_moved(probe.handler, here)))
+    return tuple(moved)
 
 
 def _moved(handler: HttpGet | TcpSocket | Grpc, port: int) -> HttpGet | TcpSocket | Grpc:
