@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from unstall.catalogue import UNKNOWN, Row, Use
 from unstall.source import facts as f
 from unstall.source.names import Resolver
-from unstall.source.origins import CALLERS, CONSUMERS, ON_LOOP
+from unstall.source.origins import BODIES, BODY_ATTRIBUTES, CALLERS, CLIENTS, CONSUMERS, ON_LOOP
 from unstall.source.values import Activation, Value, Values
 
 _SEVERITY = {"U": 3, "L": 2, "S": 1, "0": 0}
@@ -119,7 +120,27 @@ class Linker:
             return
         row = self.catalogue.find(origin)
         if row is not None and row.duration != "0" and not self._excused(act, call, row):
+            if row.rule == "UNS104" and row.duration == "S" and any(self._is_body(act, arg) for arg in call.args):
+                row = replace(row, duration="L", why="writes an upload or download: as long as it is large")
             self._primitive(effect, row, row.name, "call", inferred)
+
+    def _is_body(self, act: Activation, expr: int) -> bool:
+        """A whole upload or download, read at once: ``await file.read()``, ``response.content``."""
+        entry = act.facts.exprs[expr] if expr >= 0 else ("",)
+        if entry[0] == "v":
+            bound = act.func.names.get(entry[1], ())
+            return any(self._is_body(act, bound[at]) for at in entry[2] if at < len(bound) and bound[at] != expr)
+        if entry[0] == "w":
+            return self._is_body(act, entry[1])
+        if entry[0] == "a" and entry[2] in BODY_ATTRIBUTES:
+            held = self.r.evaluate(act, entry[1])
+            return any(v[0] == "O" and (v[1].endswith("Response()") or v[1].startswith(CLIENTS)) for v in held)
+        if entry[0] != "c":
+            return False
+        call = act.facts.calls[entry[1]]
+        if call.args or call.keywords:
+            return False
+        return any(v[0] == "O" and v[1].endswith(BODIES) for v in self.r.evaluate(act, call.func))
 
     def _excused(self, act: Activation, call: f.Call, row: Row) -> bool:
         if not row.unless:

@@ -138,3 +138,18 @@ ON_LOOP = {
     "add_writer": 1,
 }
 """Methods whose callable argument the event loop calls."""
+
+BODIES = (
+    "UploadFile().read",
+    "UploadFile().file.read",
+    "Request().body",
+    "Request().read",
+    "Attachment().read",
+    "ClientSession().get().read",
+    "ClientSession().get().__aenter__().read",
+    "Response().read",
+    "Response().aread",
+)
+"""Ends of what gives a whole upload or download, as large as the other side makes it."""
+BODY_ATTRIBUTES = frozenset({"content", "text"})
+CLIENTS = ("httpx.", "requests.")
