@@ -113,6 +113,15 @@ def test_concise_is_one_line_a_finding(app: Path) -> None:
     assert line == "app.py:13:5: UNS101 error: blocking sleep on the event loop: time.sleep, reached from GET /hello"
 
 
+def test_a_call_that_waits_for_the_network_is_called_http_only_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mail.py").write_text(
+        'import smtplib\nimport requests\n\n\nasync def send():\n    smtplib.SMTP("h")\n    requests.get("http://h")\n'
+    )
+    lines = invoke(tmp_path, "--output-format", "concise").output.splitlines()
+    assert "blocking network call on the event loop: smtplib.SMTP" in lines[0]
+    assert "blocking HTTP call on the event loop: requests.get" in lines[1]
+
+
 def test_a_written_baseline_makes_the_next_run_pass_and_new_findings_fail(app: Path) -> None:
     baseline = app / "accepted.json"
     assert invoke(app, "--baseline", baseline, "--write-baseline").exit_code == 0

@@ -28,12 +28,45 @@ RULES = {
     "UNS109": ("blocking-sdk", "blocking call of a client library"),
     "UNS110": ("sync-over-async", "sync wait for async work"),
 }
+_HTTP = frozenset(
+    [
+        "requests",
+        "requests_oauthlib",
+        "requests_toolbelt",
+        "requests_cache",
+        "cloudscraper",
+        "httpx",
+        "httpcore",
+        "urllib",
+        "urllib3",
+        "http",
+        "aiohttp",
+        "pycurl",
+        "curl_cffi",
+        "niquests",
+        "httplib2",
+        "grequests",
+        "gql",
+        "zeep",
+        "suds",
+        "authlib",
+        "jwt",
+        "xmlrpc",
+        "treq",
+        "primp",
+        "hishel",
+    ]
+)
+"""Packages whose blocking calls are HTTP; UNS102 has others too."""
 _LEVELS = {"error": "error", "warning": "warning", "note": "note"}
 
 
-def title(rule: str) -> str:
-    """What a rule finds, as in ``blocking HTTP call on the event loop``."""
-    return f"{RULES.get(rule, ('', 'blocking call'))[1]} on the event loop"
+def title(rule: str, primitive: str = "") -> str:
+    """What a rule finds, as in ``blocking HTTP call on the event loop``; mail, SSH and sockets are called by what they are."""
+    what = RULES.get(rule, ("", "blocking call"))[1]
+    if rule == "UNS102" and primitive and primitive.partition(".")[0].removesuffix("()") not in _HTTP:
+        what = "blocking network call"
+    return f"{what} on the event loop"
 
 
 def to_json(report: CheckReport, fixes: Mapping[str, str] = _NONE) -> str:
@@ -99,7 +132,7 @@ def message(finding: Finding) -> str:
     chain = finding.chains[0]
     others = len(finding.chains) - 1
     also = f" and {others} more {'chain' if others == 1 else 'chains'}" if others else ""
-    return f"{title(finding.rule)}: {finding.primitive.name}, reached from {chain.entrance.label}{also}"
+    return f"{title(finding.rule, finding.primitive.name)}: {finding.primitive.name}, reached from {chain.entrance.label}{also}"
 
 
 def to_concise(report: CheckReport, prefix: str = "") -> str:

@@ -40,7 +40,10 @@ def frame(
 ) -> Iterator[Text]:
     """One finding; ``mark`` is what `unstall fix` would do about it."""
     site = finding.site
-    yield Text.assemble((finding.rule, _COLOURS[finding.severity]), f" {finding.severity}: {title(finding.rule)}")
+    yield Text.assemble(
+        (finding.rule, _COLOURS[finding.severity]),
+        f" {finding.severity}: {title(finding.rule, finding.primitive.name)}",
+    )
     lines = sources.lines(site.path)
     last = min(site.line + _AFTER, len(lines))
     width = len(str(max(last, site.line)))
