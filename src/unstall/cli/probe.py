@@ -85,13 +85,13 @@ def command(
         ctx.exit(_write(changes) if write else _print(changes))
     longest_s = max(history.lengths_s, default=None) if history else None
     known = _known(workloads, app)
-    changed = _to_change(workloads, watched=False)
+    changed = {id(one) for one in _to_change(workloads, watched=False)}
     judged = [
         Judged(
             one,
             tuple(advise(one, Known(longest_s, known.get(id(one))))),
             tuple(forecasts(one.spec, history, seed) if history else ()),
-            suggestion(one, history, start_s) if one in changed else Suggestion({}),
+            suggestion(one, history, start_s) if id(one) in changed else Suggestion({}),
         )
         for one in workloads
     ]

@@ -71,9 +71,11 @@ def workloads_in(text: str, path: str) -> tuple[list[Workload], list[str]]:
     pods, problems, kinds = pods_in(text, path)
     refuse(problems)
     documents = read_documents(text, path) if pods else []
+    # No two documents begin on the same line.
+    numbers = {next(iter(one.lines.items())): i for i, one in enumerate(documents) if one.lines}
     found = []
     for pod in pods:
-        number = next(i for i, one in enumerate(documents) if one.lines == pod.lines)
+        number = numbers[next(iter(pod.lines.items()))]
         data, place = documents[number].data, pod.field.rpartition(".")[0]
         found.append(Workload(pod, documents[number], at(data, pod.field), at(data, place), number))
     return found, kinds
