@@ -25,12 +25,14 @@ APPS = Path(__file__).parent / "apps"
 class Server:
     """A watched server in its own process group."""
 
-    def __init__(self, record: Path, arguments: list[str], port: int, extra: dict[str, str]) -> None:
+    def __init__(
+        self, record: Path, arguments: list[str], port: int, extra: dict[str, str], program: str = sys.executable
+    ) -> None:
         self.record, self.port = record, port
         self.log = record.with_suffix(".log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [program, *arguments],
                 cwd=APPS,
                 env={**os.environ, **environment(record, 0.1), **extra},
                 stdout=log,

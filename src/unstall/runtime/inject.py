@@ -32,12 +32,20 @@ def environment(record: Path | None = None, threshold_s: float | None = None) ->
 
 
 def install() -> None:
-    """Have the servers' modules patched as soon as they are imported; called from `sitecustomize`."""
+    """Have the servers' modules patched as soon as they are imported; called from `sitecustomize`, perhaps twice."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
     _count_workers()
     for name, patch in PATCHES.items():
         if name in sys.modules:
             patch(sys.modules[name])
     sys.meta_path.insert(0, _Finder())
+
+
+def install_under_run() -> None:
+    """The same for starters that run no other `sitecustomize`: opentelemetry-instrument calls this one itself."""
+    if SITE in os.environ.get("PYTHONPATH", "").split(os.pathsep) and os.environ.get("UNSTALL_DISABLE") != "1":
+        install()
 
 
 def _count_workers() -> None:

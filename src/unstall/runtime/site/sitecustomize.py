@@ -5,17 +5,21 @@ import sys
 
 
 def _chain(here: str) -> None:
-    """Run the `sitecustomize` that would have been found without ours."""
+    """Run the `sitecustomize` that would have been found without ours, each once: others chain on to us as well."""
     import importlib.machinery
     import importlib.util
 
-    others = [p for p in sys.path if os.path.abspath(p) != here]
-    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
-    if spec is None or spec.loader is None:
+    ran = vars(sys).setdefault("_unstall_sites", set())
+    ran.update((__file__, getattr(sys.modules.get("sitecustomize"), "__file__", None)))
+    for folder in [p for p in sys.path if os.path.abspath(p) != here]:
+        spec = importlib.machinery.PathFinder.find_spec("sitecustomize", [folder])
+        if spec is None or spec.loader is None or spec.origin in ran:
+            continue
+        ran.add(spec.origin)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["sitecustomize"] = module
+        spec.loader.exec_module(module)
         return
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sitecustomize"] = module
-    spec.loader.exec_module(module)
 
 
 def _hook(here: str) -> None:
