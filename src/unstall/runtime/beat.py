@@ -167,7 +167,9 @@ class Heart:
             self.shared.add_gap(start, now, now - beat - PERIOD_S)
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
-        """Garbage collections on the loop's thread count as a cause of their own."""
+        """Garbage collections on the loop's thread count as a cause of their own; the young ones take no time."""
+        if info["generation"] < 2:
+            return
         if phase == "start":
             self._gc_started = time.monotonic() if threading.get_ident() == self.thread else 0.0
         elif self._gc_started:

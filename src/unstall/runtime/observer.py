@@ -33,6 +33,8 @@ WAIT_FOR_ROUTE_S = 0.012
 WAIT_FOR_LAST_S = 0.15
 WAIT_FOR_RULE_S = 1.5
 SECOND_CAPTURE_S = 0.5
+BOOKS_S = 0.09
+"""How often the accounts are noted while all is well; reading them costs more than looking at the beat."""
 FROZEN_S = 1.0
 """A process that sleeps that much longer than it asked for was frozen, and so was all it watches."""
 LINGER_S = 1.0
@@ -59,7 +61,7 @@ class Observer:
         self.gaps = int(self.cells[mapping.GAPS])
         self._bell_fd = bell_fd
         self._captured: list[Sample] = []
-        self._rung = self._busy_until = 0.0
+        self._rung = self._busy_until = self._books_at = 0.0
         self._death = Death(self.pid, ticks)
         if settings.get("health"):
             self._open_port(settings, map_fd)
@@ -90,7 +92,8 @@ class Observer:
             if now - start >= self.threshold_s:
                 self._stall(start, now)
             else:
-                if now - cells[mapping.BEAT] < PERIOD_S + LATE_S:
+                if now - cells[mapping.BEAT] < PERIOD_S + LATE_S and now >= self._books_at:
+                    self._books_at = now + BOOKS_S
                     self.ledger.healthy(now, cells[mapping.GC])
                 self._death.wait(self._overdue(start, now) - now)
         self._gone()
