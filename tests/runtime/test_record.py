@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,7 +17,10 @@ import pytest
 from tests.runtime.conftest import Server, line_of, wait_for
 from tests.runtime.test_observer import in_background, observer_of
 
+from unstall.runtime.evidence import Episode, Sample
 from unstall.runtime.recorder import Recorder
+from unstall.runtime.sinks.log import log_stall
+from unstall.runtime.story import Limit
 
 Serve = Callable[..., Server]
 
@@ -115,3 +119,28 @@ def test_a_rotated_record_begins_with_what_was_watched_so_far(tmp_path: Path) ->
     recorder.close()
     assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0]) == totals
     assert "pad" in (tmp_path / "r.jsonl.1").read_text()
+
+
+def test_the_log_entry_carries_its_fields_as_plain_types_and_counts_what_it_held_back() -> None:
+    """What a JSON formatter or structlog's `ExtraAdder` takes from an entry is whatever is not standard on it."""
+    entries: list[logging.LogRecord] = []
+    log = logging.Logger("unstall")
+    log.addFilter(lambda entry: bool(entries.append(entry)))  # type: ignore[func-returns-value]
+    episode, limit = Episode(1.0, 0.1), Limit()
+    episode.add(Sample(1.1, (("/app/pay.py", 3, "pay", True),), "GET /a", "frame", "time.sleep"))
+    episode.rule, episode.cause = "UNS101", {"cpu_s": 0.01, "syscall_s": 0.29}
+    event = episode.event("stall_ended", 0.3, 1000.0, {"host": "h", "pid": 1, "worker": 0})
+    for now in (0.0, 1.0, 2.0, 61.0):
+        log_stall(log, limit, event, now)
+    standard = vars(logging.makeLogRecord({}))
+    fields = [{key: value for key, value in vars(entry).items() if key not in standard} for entry in entries]
+    assert [entry["stall_not_logged"] for entry in fields] == [0, 2]
+    assert json.loads(json.dumps(fields[0])) == fields[0]
+    assert {key: fields[0]["stall_" + key] for key in ("duration_s", "route", "route_proof", "rule", "call", "blame")} == {
+        "duration_s": 0.3, "route": "GET /a", "route_proof": "frame", "rule": "UNS101", "call": "time.sleep", "blame": "code",
+    }  # fmt: skip
+    assert fields[0]["stall_site"] == {"path": "/app/pay.py", "line": 3, "function": "pay", "own": True}
+    assert (
+        entries[0].getMessage()
+        == "event loop blocked 0.30 s  GET /a  /app/pay.py:3 in pay  time.sleep  UNS101  waiting 0.29 s"
+    )
