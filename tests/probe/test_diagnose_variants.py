@@ -523,3 +523,49 @@ def test_records_with_anything_missing_or_of_another_type_are_read_all_the_same(
         snapshot = Snapshot(cluster.read_pods(pods), cluster.read_events(events))
         for one in diagnose(snapshot):
             assert one.cause in CAUSES and one.next
+
+
+def watched(made: Records) -> None:
+    """Probes that ask the observer, and a command that starts it."""
+    made.container["command"] = ["unstall", "run", "--health-port", "8099", "--", "uvicorn", "app:app"]
+    made.container["ports"].append({"name": "unstall-health", "containerPort": 8099})
+    for kind, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz"), ("startupProbe", "/startupz")):
+        if kind in made.container:
+            made.container[kind]["httpGet"].update(path=path, port="unstall-health")
+
+
+def test_the_observers_503_is_a_blocked_loop_and_not_the_apps_own_word(tmp_path: Path) -> None:
+    made = records("19", "1")
+    assert only(made, tmp_path).cause == "health-says-no"
+    watched(made)
+    one = only(made, tmp_path)
+    assert (one.cause, one.confidence) == ("loop-blocked", "certain")
+    assert any("observer" in text for text in one.evidence)
+
+
+def test_the_observers_503_at_the_start_is_a_slow_start(tmp_path: Path) -> None:
+    made = records("04", "1")
+    made.each(lambda e: e.update(message="Startup probe failed: HTTP probe failed with statuscode: 503"), "Unhealthy")
+    assert only(made, tmp_path).cause == "health-says-no"
+    watched(made)
+    assert (only(made, tmp_path).cause, only(made, tmp_path).confidence) == ("slow-start", "certain")
+
+
+def test_the_observers_503_to_readiness_names_what_makes_requests_wait(tmp_path: Path) -> None:
+    made = records("26", "1")
+    made.pods["items"] = [pod for pod in made.pods["items"] if "deletionTimestamp" in pod["metadata"]]
+    del made.pod["metadata"]["deletionTimestamp"]
+    made.each(lambda e: e.update(message="Readiness probe failed: HTTP probe failed with statuscode: 503"), "Unhealthy")
+    made.events["items"] = [e for e in made.events["items"] if e["reason"] != "Killing"]
+    watched(made)
+    one = only(made, tmp_path)
+    assert one.cause == "unknown"
+    assert one.candidates == ("loop-blocked-readiness", "threadpool-exhausted", "slow-start")
+
+
+def test_a_block_under_unstall_run_is_certain_though_the_server_is_not_process_1(tmp_path: Path) -> None:
+    made = records("01", "2")
+    made.logs = made.logs.replace("[1]", "[7]")
+    assert only(made, tmp_path).confidence == "likely"
+    made.container["command"] = ["unstall", "run", "--", "uvicorn", "app:app"]
+    assert (only(made, tmp_path).cause, only(made, tmp_path).confidence) == ("loop-blocked", "certain")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from unstall.model import Exec, HttpGet, ProbeSpec, ProbeType, TcpSocket
 from unstall.probe.cluster import Container, Ended, Event, Pod, Snapshot, Throttling
 from unstall.probe.evidence import Answer, Blocked, Log, Miss, blocked, miss, probe_that_killed, read_log
+from unstall.runtime.places import LIVEZ, READYZ, STARTUPZ
 
 NORMAL_BUDGET = 25
 """Events of one type the kubelet sends for a pod before it drops most of the rest."""
@@ -113,6 +114,17 @@ def port_of(case: Case, probe: ProbeSpec | None) -> int | None:
         return port
     named = dict(case.container.ports)
     return named.get(port, int(port) if port.isdigit() else None)
+
+
+def observed(case: Case, probe: ProbeSpec | None) -> bool:
+    """Whether a probe asks unstall's observer: its answer is about the event loop, not the app's own word."""
+    if probe is None or not isinstance(probe.handler, HttpGet) or probe.handler.path not in (LIVEZ, READYZ, STARTUPZ):
+        return False
+    words = case.container.command
+    told = [after for word, after in zip(words, words[1:], strict=False) if word == "--health-port"]
+    told += [word.partition("=")[2] for word in words if word.startswith("--health-port=")]
+    told += [value for name, value in case.container.environment if name == "UNSTALL_HEALTH_PORT"]
+    return str(port_of(case, probe)) in told
 
 
 def dominant(misses: Iterable[Miss]) -> Miss | None:

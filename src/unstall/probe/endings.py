@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from unstall.model import Exec, ProbeType
 from unstall.probe import silence
-from unstall.probe.case import Case, dominant, path_of, port_of
+from unstall.probe.case import Case, dominant, observed, path_of, port_of
 from unstall.probe.cluster import Event, Snapshot
 from unstall.probe.evidence import Answer, Log, Miss, judge_status, miss, probe_that_killed
 from unstall.probe.opinion import CERTAIN, LIKELY, Opinion, unknown
@@ -99,6 +99,8 @@ def _by_answer(case: Case, main: Miss | None) -> Opinion:
     match main.answer:
         case Answer.WRONG | Answer.BROKEN:
             return Opinion("probe-misconfigured", CERTAIN, (), next=_correct(case, main))
+        case Answer.UNHEALTHY if observed(case, case.probe(killer)):
+            return _told_by_observer(case, killer)
         case Answer.UNHEALTHY:
             return Opinion("health-says-no", CERTAIN)
         case Answer.REFUSED:
@@ -113,6 +115,13 @@ def _by_answer(case: Case, main: Miss | None) -> Opinion:
             if isinstance(getattr(case.probe(killer), "handler", None), Exec):
                 return unknown(("health-says-no", "probe-misconfigured", *silence.candidates(case)), said)
             return unknown((*silence.candidates(case), "crash"), said)
+
+
+def _told_by_observer(case: Case, killer: ProbeType) -> Opinion:
+    if killer is ProbeType.STARTUP:
+        return Opinion("slow-start", CERTAIN, ("unstall's observer answered that the start was not complete",))
+    text = "unstall's observer answered that the event loop gave no sign for longer than --dead-after"
+    return Opinion("loop-blocked", CERTAIN, (text,))
 
 
 def _correct(case: Case, main: Miss) -> str:

@@ -9,7 +9,7 @@ import re
 
 from unstall.model import ProbeType, TcpSocket
 from unstall.probe import endings, silence, words
-from unstall.probe.case import Case, dominant
+from unstall.probe.case import Case, dominant, observed
 from unstall.probe.cluster import Snapshot
 from unstall.probe.evidence import Answer, Miss
 from unstall.probe.opinion import CERTAIN, LIKELY, Opinion, unknown
@@ -127,9 +127,13 @@ def missed_probes(case: Case, *types: ProbeType) -> Miss | None:
 def missed(case: Case, snapshot: Snapshot) -> Opinion | None:
     """Probes failed, and nothing was killed, yet or at all."""
     main = missed_probes(case, ProbeType.LIVENESS)
+    if main is not None and main.answer is Answer.UNHEALTHY and observed(case, case.probe(ProbeType.LIVENESS)):
+        return Opinion("loop-blocked", LIKELY).because(words.missed(case, main), BY_OBSERVER, NOT_YET)
     if main is not None and main.answer in (Answer.WRONG, Answer.BROKEN, Answer.UNHEALTHY):
         return _answered(case, main)
     ready = missed_probes(case, ProbeType.READINESS)
+    if ready is not None and ready.answer is Answer.UNHEALTHY and observed(case, case.probe(ProbeType.READINESS)):
+        return _not_served(case, ready) if case.container.started else None
     if ready is not None and not case.container.ready and ready.answer in (Answer.WRONG, Answer.UNHEALTHY):
         return _answered(case, ready)
     silent = [m for m in (main, ready) if m is not None and m.answer is Answer.SILENCE]
@@ -157,6 +161,15 @@ def lost(case: Case, snapshot: Snapshot) -> Opinion | None:
     return unknown(("crash", "oom", "loop-blocked"), text)
 
 
+BY_OBSERVER = "unstall's observer answered for the event loop"
+
+
+def _not_served(case: Case, ready: Miss) -> Opinion:
+    """The observer's word that requests wait: for a blocked loop, a full thread pool, or the end of the start."""
+    others = ("threadpool-exhausted", "slow-start")
+    return unknown(("loop-blocked-readiness", *others), words.missed(case, ready), BY_OBSERVER, NOT_YET)
+
+
 def _while_starting(case: Case, silent: list[Miss]) -> bool:
     """Whether it may never have answered before: nobody refused, and it had only just been started."""
     since = case.container.running_since
@@ -182,7 +195,8 @@ def starting(case: Case, snapshot: Snapshot) -> Opinion | None:
     main = missed_probes(case, ProbeType.STARTUP)
     if case.container.started or case.container.running_since is None or probe is None or main is None:
         return None
-    if main.answer in (Answer.WRONG, Answer.BROKEN, Answer.UNHEALTHY):
+    own = observed(case, probe) and main.answer is Answer.UNHEALTHY
+    if main.answer in (Answer.WRONG, Answer.BROKEN, Answer.UNHEALTHY) and not own:
         return _answered(case, main)
     if main.count * 2 < probe.failure_threshold:
         return None

@@ -117,7 +117,8 @@ def _never_shut_down(case: Case, log: Log) -> Opinion | None:
     ended = case.end is not None and not case.killing
     if ended and case.end is not None and case.end.exit_code != 137:
         return unknown(candidates(case), text.replace("the loop never handled SIGTERM", "yet it was not SIGKILL"))
-    sure = case.exact and log.first_process and not case.limited and ended
+    heard = log.first_process or case.container.command[:2] == ("unstall", "run")  # which passes signals on
+    sure = case.exact and heard and not case.limited and ended
     return Opinion("loop-blocked", CERTAIN if sure else LIKELY, (text,))
 
 
