@@ -364,3 +364,9 @@ def test_bad_files_are_one_sentence_each(tmp_path: Path) -> None:
         assert done.exit_code == 2, name
         assert str(path) in done.stderr and "Traceback" not in done.stderr
         assert done.stdout == ""
+
+
+def test_bytes_on_standard_input_are_one_sentence() -> None:
+    done = CliRunner().invoke(main, ["probe", "-"], input=b"a: \xff\xfe\n")
+    assert done.exit_code == 2
+    assert "standard input is not text in UTF-8" in done.stderr

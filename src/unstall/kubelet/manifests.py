@@ -151,7 +151,12 @@ def texts(sources: Sequence[Path | str]) -> Iterator[tuple[str, str]]:
     """The files named, each with its text."""
     for source in sources:
         if str(source) == "-":
-            yield "<stdin>", sys.stdin.read()
+            try:
+                text = sys.stdin.read()
+                text.encode("utf-8")
+            except UnicodeError:
+                raise BadManifest("standard input is not text in UTF-8") from None
+            yield "<stdin>", text
             continue
         path = Path(source)
         files = [path]
