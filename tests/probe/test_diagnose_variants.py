@@ -569,3 +569,10 @@ def test_a_block_under_unstall_run_is_certain_though_the_server_is_not_process_1
     assert only(made, tmp_path).confidence == "likely"
     made.container["command"] = ["unstall", "run", "--", "uvicorn", "app:app"]
     assert (only(made, tmp_path).cause, only(made, tmp_path).confidence) == ("loop-blocked", "certain")
+
+
+def test_a_pod_that_a_person_deleted_is_told_of_after_it_is_gone(tmp_path: Path) -> None:
+    made = records("26", "2")
+    made.events["items"] = [e for e in made.events["items"] if e["reason"] != "Unhealthy"]
+    found = {one.gone: one.cause for one in diagnose(look(made, tmp_path))}
+    assert found == {True: "deleted", False: "healthy"}

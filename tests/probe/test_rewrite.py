@@ -431,3 +431,15 @@ def test_a_text_without_a_last_line_end_gets_none(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").endswith(
         "httpGet: {port: 1}\n          timeoutSeconds: 5\n          failureThreshold: 6"
     )
+
+
+def test_json_in_a_file_of_another_name_stays_json(tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(as_json(indent=2).replace('"env": []', '"ports": [], "resources": {}'), encoding="utf-8")
+    done = change(path, {"ports": [{"name": "x", "containerPort": 1}], "resources": {"limits": {"cpu": "1"}}})
+    assert done.refused == ""
+    [container] = json.loads(path.read_text(encoding="utf-8"))["spec"]["containers"]
+    assert (container["ports"], container["resources"]) == (
+        [{"name": "x", "containerPort": 1}],
+        {"limits": {"cpu": "1"}},
+    )

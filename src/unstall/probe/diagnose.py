@@ -66,13 +66,17 @@ RULES = (
 def diagnose(snapshot: Snapshot, only_workloads: bool = False) -> list[Diagnosis]:
     """Explain every container, restarted ones first, newest first.
 
-    Pods that are gone are explained only where their events tell of trouble.
+    Pods that are gone are explained only where their events tell of trouble, or of a removal that was no rollout's.
     """
     # The rules look at a case's own events, and beyond them only at those of controllers and nodes.
     beyond = replace(snapshot, events=tuple(event for event in snapshot.events if event.kind != "Pod"))
     found = [_diagnosis(case, judge(case, beyond)) for case in cases(snapshot, only_workloads)]
-    kept = [one for one in found if not one.gone or one.also or (one.evidence and one.cause != "deleted")]
+    kept = [one for one in found if not one.gone or one.also or _worth_telling(one)]
     return sorted(kept, key=lambda one: (one.cause == "healthy", -(one.at or 0.0), one.namespace, one.pod))
+
+
+def _worth_telling(gone: Diagnosis) -> bool:
+    return bool(gone.evidence) and (gone.cause != "deleted" or quiet.BY_A_PERSON in gone.evidence)
 
 
 def judge(case: Case, snapshot: Snapshot) -> Opinion:

@@ -104,6 +104,9 @@ def deleted(case: Case, snapshot: Snapshot) -> Opinion | None:
     )
 
 
+BY_A_PERSON = "its controller did not remove it: a person or a drain did"
+
+
 def _by_whom(case: Case, snapshot: Snapshot) -> str:
     for event in snapshot.events:
         found = _REPLACED.search(event.message)
@@ -115,7 +118,7 @@ def _by_whom(case: Case, snapshot: Snapshot) -> str:
         return f'event {evicted.reason}: "{evicted.message}"'
     if not snapshot.events_read:
         return ""
-    return "its controller did not remove it: a person or a drain did"
+    return BY_A_PERSON
 
 
 def missed_probes(case: Case, *types: ProbeType) -> Miss | None:

@@ -56,6 +56,11 @@ class Place:
         """The line end of the text."""
         return "\r\n" if "\r\n" in self.text else "\n"
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it is JSON, whatever its file is called."""
+        return self.text[:1000].lstrip("\ufeff \t\r\n").startswith("{")
+
 
 def node_at(place: Place, root: yaml.Node, field: str) -> yaml.MappingNode:
     """The mapping at a path such as ``spec.containers[0]``. Raises `Unsafe` where it is shared or merged in."""
@@ -187,7 +192,7 @@ def _word(item: Any, style: str | None) -> str:
 def _appended(place: Place, node: yaml.SequenceNode, items: Sequence[Any]) -> Edit:
     if node.flow_style:
         at = end_of(place, node.value[-1]) if node.value else place.text.index("[", node.start_mark.index) + 1
-        quoted = place.path.endswith(".json")
+        quoted = place.is_json
         text = ", ".join(flow(item, quoted) for item in items)
         return Edit(place.path, at, at, f", {text}" if node.value else text)
     indent = _indent(place, node.start_mark.index)
@@ -220,7 +225,7 @@ def _added(
 def _added_in_flow(place: Place, node: yaml.MappingNode, added: Mapping[str, Any]) -> Edit:
     start = place.text.index("{", node.start_mark.index) + 1
     if not node.value:
-        return Edit(place.path, start, start, _flow_pairs(added, place.path.endswith(".json")))
+        return Edit(place.path, start, start, _flow_pairs(added, place.is_json))
     key, value = node.value[-1]
     at = _end_of_value(place, key, value)
     quoted = key.style == '"'
