@@ -258,3 +258,13 @@ def test_many_files_are_read_in_several_processes_with_the_same_result(tmp_path:
 
     source = (APP + "\n# " + "x" * 400_000).encode()
     assert read_all([source] * 5, jobs=2) == read_all([source] * 5, jobs=1)
+
+
+def test_only_events_of_an_application_are_its_lifespan(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import time\nfrom starlette.applications import Starlette\n\napp = Starlette()\n\n\n"
+        "async def up():\n    time.sleep(1)\n\n\nasync def on_frame():\n    time.sleep(1)\n\n\n"
+        'app.add_event_handler("startup", up)\nbus.add_event_handler("frame", on_frame)\n'
+    )
+    found = run(tmp_path).findings
+    assert [chain.entrance.label for one in found for chain in one.chains] == ["lifespan up", "async def on_frame"]

@@ -258,6 +258,8 @@ class Entrances:
             for file, number in self.r.index.callers(name, 100_000):
                 call = self.project.facts(file).calls[number]
                 at = position if len(call.args) > position else 0
+                if name == "add_event_handler" and not self._is_startup(file, call):
+                    continue
                 handed = [
                     *call.args[at : at + 1],
                     *(v for k, v in call.keywords if k in ("endpoint", "dependency", "func")),
@@ -274,6 +276,12 @@ class Entrances:
                         for value in self.r.evaluate(self.r.entry(file, call.function), expr):
                             self._register(found, name, "lifespan", value, "")
         return found
+
+    def _is_startup(self, file: int, call: f.Call) -> bool:
+        """Events of applications, not of anything else that has handlers."""
+        facts = self.project.facts(file)
+        entry = facts.exprs[call.args[0]] if call.args and call.args[0] >= 0 else ("",)
+        return entry in (("k", "startup"), ("k", "shutdown"))
 
     def _register(
         self, found: dict[FunctionKey, tuple[str, str]], name: str, kind: str, value: tuple[object, ...], path: str
