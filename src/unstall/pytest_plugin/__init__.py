@@ -55,13 +55,18 @@ def enabled(options: Any, config: pytest.Config) -> bool:
     return bool(config.getini("unstall")) if asked is None else bool(asked)
 
 
+def notes(options: Any, config: pytest.Config) -> bool:
+    """True where short calls are to be told of too."""
+    return bool(getattr(options, "unstall_notes", None) or config.getini("unstall_notes"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Put the wrappers in place before the project's own modules take names out of the standard library's."""
     if enabled(early_config.known_args_namespace, early_config):
         from unstall.pytest_plugin.watching import WATCH
 
-        WATCH.install(early_config.rootpath)
+        WATCH.install(early_config.rootpath, notes(early_config.known_args_namespace, early_config))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from unstall.catalogue import Catalogue, Row
+from unstall.pytest_plugin.chains import TEST_CLIENTS
 from unstall.pytest_plugin.listening import Told, always, wrapped
 from unstall.pytest_plugin.patches import Patches, resolved
 
@@ -96,7 +97,7 @@ class Libraries(MetaPathFinder):
             return True
         by_cpu = row.duration == "L" and (row.rule == "UNS108" or row.pattern.partition(".")[0] in _PACKERS)
         method = isinstance(holder, type) and not isinstance(found, staticmethod)
-        waits = _unless(row, method) if row.unless else always
+        waits = _waits(row, method) if method or row.unless else always
         replacement: Any = wrapped(Told(row.pattern, waits, by_cpu=by_cpu, library=True), original)
         if isinstance(found, staticmethod | classmethod):
             replacement = type(found)(replacement)
@@ -171,8 +172,10 @@ def _worth(row: Row, notes: bool) -> bool:
     return True
 
 
-def _unless(row: Row, method: bool) -> Callable[[tuple[Any, ...], Mapping[str, Any]], bool]:
+def _waits(row: Row, method: bool) -> Callable[[tuple[Any, ...], Mapping[str, Any]], bool]:
     def waits(arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+        if method and arguments and any(c.__module__.startswith(TEST_CLIENTS) for c in type(arguments[0]).__mro__):
+            return False
         return not row.excused(arguments[1:] if method else arguments, keywords)
 
     return waits

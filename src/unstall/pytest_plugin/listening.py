@@ -63,6 +63,7 @@ class Ear:
 
     def call(self, told: Told, original: Callable[..., Any], arguments: Any, keywords: Any, frame: FrameType) -> Any:
         """Make the call, tell of it afterwards."""
+        __tracebackhide__ = True
         here = self.here
         if here.inside or (told.library and _in_greenlet()) or not told.waits(arguments, keywords):
             return original(*arguments, **keywords)
@@ -83,6 +84,7 @@ class Ear:
     def _computed(
         self, told: Told, original: Callable[..., Any], arguments: Any, keywords: Any, frame: FrameType
     ) -> Any:
+        __tracebackhide__ = True
         here = self.here
         if here.computing:
             return original(*arguments, **keywords)
@@ -122,6 +124,7 @@ def wrapped(told: Told, original: Callable[..., Any]) -> Callable[..., Any]:
     running, ear, call, current = _get_running_loop, EAR, EAR.call, sys._getframe
 
     def wrapper(*arguments: Any, **keywords: Any) -> Any:
+        __tracebackhide__ = True
         if running() is None or not ear.listeners:
             return original(*arguments, **keywords)
         return call(told, original, arguments, keywords, current(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from asyncio import events
 from dataclasses import dataclass
 from types import FrameType
@@ -15,11 +16,13 @@ from unstall.pytest_plugin.patches import Patches
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A loop that runs: the frame that runs it is the innermost that is not the loop's work."""
+    """A loop that runs: the frame that runs it is the innermost that is not the loop's work. ``cpu_s`` is what its
+    thread had spent when it began."""
 
     loop: Any
     frame: FrameType
     native_id: int
+    cpu_s: float
 
 
 class Loops:
@@ -38,7 +41,7 @@ class Loops:
             if loop is None:
                 running.pop(ident(), None)
             else:
-                running[ident()] = Running(loop, current(1), threading.get_native_id())
+                running[ident()] = Running(loop, current(1), threading.get_native_id(), time.thread_time())
 
         patches.attribute(events, "_set_running_loop", set_running_loop)
         patches.attribute(asyncio, "_set_running_loop", set_running_loop)

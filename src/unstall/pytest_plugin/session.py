@@ -14,7 +14,7 @@ import pytest
 
 from unstall.errors import BadInput
 from unstall.model import Finding
-from unstall.pytest_plugin import settings, text
+from unstall.pytest_plugin import notes, settings, text
 from unstall.pytest_plugin.accepted import Accepted
 from unstall.pytest_plugin.chains import Reader, counts
 from unstall.pytest_plugin.comments import Comments
@@ -95,14 +95,14 @@ class Session:
         self.root: Path = config.rootpath
         self.is_worker = hasattr(config, "workerinput")
         try:
-            notes = bool(config.getoption("unstall_notes") or config.getini("unstall_notes"))
-            WATCH.install(self.root, notes)
+            told_short = notes(config.option, config)
+            WATCH.install(self.root, told_short)
             self._read_settings()
             self.accepted = Accepted(config)
         except BadInput as error:
             raise pytest.UsageError(str(error)) from None
         assert WATCH.rows is not None
-        self.reader = Reader(str(self.root), own_files(config), WATCH.rows, notes)
+        self.reader = Reader(str(self.root), own_files(config), WATCH.rows, told_short)
         self.comments = Comments(self.root)
         self.test: Test | None = None
         self.outside: dict[str, str] = {}

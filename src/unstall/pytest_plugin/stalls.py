@@ -45,7 +45,7 @@ class Watcher(threading.Thread):
         super().__init__(name="unstall: is the loop blocked?", daemon=True)
         self.loops, self.shortest_s, self.told = loops, shortest_s, told
         self._suspicions: dict[int, _Suspicion] = {}
-        self._cpu_s: dict[int, float] = {}
+        self._cpu_s: dict[int, tuple[Running, float]] = {}
         self._done = threading.Event()
         self._lock = threading.Lock()
 
@@ -74,7 +74,7 @@ class Watcher(threading.Thread):
         now, frames = time.monotonic(), sys._current_frames()
         self._answers(now, frames)
         for ident, running in list(self.loops.running.items()):
-            spent_s = self._spent_s(ident)
+            spent_s = self._spent_s(ident, running)
             if ident in self._suspicions or ident not in frames or not _busy(frames[ident], running.frame):
                 continue
             # Where this thread is late because the loop's thread held the interpreter, the stall began before the look.
@@ -89,15 +89,15 @@ class Watcher(threading.Thread):
             elif now - suspicion.asked_at >= self.shortest_s / 2 and not suspicion.places and ident in frames:
                 suspicion.places = _places(frames[ident], suspicion.running.frame)
 
-    def _spent_s(self, ident: int) -> float:
-        """CPU time of a thread since it was last asked for."""
+    def _spent_s(self, ident: int, running: Running) -> float:
+        """CPU time of a loop's thread since the last look, or since the loop began."""
         try:
             now_s = time.clock_gettime(time.pthread_getcpuclockid(ident))
         except (AttributeError, OSError):
             return 0.0
-        before_s = self._cpu_s.get(ident, now_s)
-        self._cpu_s[ident] = now_s
-        return now_s - before_s
+        known, before_s = self._cpu_s.get(ident, (None, 0.0))
+        self._cpu_s[ident] = running, now_s
+        return now_s - (before_s if known is running else running.cpu_s)
 
     def _ask(self, ident: int, running: Running, since: float, frame: FrameType | None) -> None:
         places = () if frame is None else _places(frame, running.frame)
