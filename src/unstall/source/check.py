@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import gc
 import json
+import marshal
+import pickle
 import sys
 from collections import defaultdict, deque
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from unstall import catalogue
-from unstall.catalogue import Catalogue, Row
+from unstall.catalogue import Catalogue
 from unstall.model import CallChain, Entrance, Finding, Site, Step
 from unstall.records import from_plain, to_plain
-from unstall.source.calls import Linker
-from unstall.source.facts import ASYNC
+from unstall.source.facts import ASYNC, Outline
 from unstall.source.names import Resolver
+from unstall.source.parts import Start, cut, follow, follow_all, follow_some, joined_parts, packed_parts
 from unstall.source.project import Project, find_sources
 from unstall.source.routes import ROUTED, Entrances
-from unstall.source.store import CACHE_DIR, REPORT, Stored, collect, facts_of, load_pack, outline_of, save_pack
+from unstall.source.store import CACHE_DIR, REPORT, Stored, collect, load_pack, outline_of, save_pack, unpacked
 from unstall.source.suppress import UnusedIgnore, suppressed
-from unstall.source.values import Activation
-from unstall.source.walk import FunctionKey, Graph, Hop, Place, Reached
+from unstall.source.walk import Awaiters, FunctionKey, Hop, Place, Reached, row_of
 
 SEVERITIES = {"U": "error", "L": "warning", "S": "note"}
 _ORDER = {"error": 0, "warning": 1, "note": 2}
@@ -147,13 +149,22 @@ def _analysed(
     only: frozenset[str] | None,
 ) -> CheckReport:
     outlines = [outline_of(stored.entries[path]) for path in paths]
-    properties = frozenset(name for outline in outlines for name in outline.properties)
-    project = Project(paths, lambda number: facts_of(stored.entries[paths[number]], properties), outlines, around)
+    project = _project(paths, outlines, lambda number: stored.entries[paths[number]][4], around)
     rows = extended(options)
     resolver = Resolver(project, rows)
-    graph, entries, unknown = linked(resolver, only)
+    cuts = [only] if only is not None else cut(paths, outlines)
+    if len(cuts) == 1:
+        parts = [follow(resolver, only)]
+    else:
+
+        def message(some: list[frozenset[str]]) -> bytes:
+            packed = [stored.entries[path][3:] for path in paths]
+            return packed_parts((paths, packed, around, asdict(options), [sorted(part) for part in some]))
+
+        parts = follow_all(project, rows, cuts, options.jobs, message)
+    chains, awaiters, unknown = joined_parts(parts)
     entrances = Entrances(resolver)
-    findings = tuple(_findings(resolver, graph, entries, entrances, options))
+    findings = tuple(_findings(resolver, chains, awaiters, entrances, options))
     ignores = {path: outline.ignores for path, outline in zip(paths, outlines, strict=True) if outline.ignores}
     findings, silenced, unused = suppressed(findings, ignores)
     shown = tuple(f for f in findings if f.severity != "note" or options.notes)
@@ -166,11 +177,29 @@ def _analysed(
         tests_left_out=left_out,
         parsed_now=stored.read,
         unparsed=tuple((path, o.error) for path, o in zip(paths, outlines, strict=True) if o.error),
-        unknown=unknown,
+        unknown=tuple(unknown),
         suppressed=silenced,
         notes=len(findings) - len(shown),
     )
     return CheckReport(shown, stats, unused)
+
+
+def _project(
+    paths: list[str], outlines: list[Outline], packed: Callable[[int], bytes], around: tuple[str, ...]
+) -> Project:
+    properties = frozenset(name for outline in outlines for name in outline.properties)
+    return Project(paths, lambda number: unpacked(packed(number), properties), outlines, around)
+
+
+def serve_parts() -> None:
+    """What a worker process does: facts and parts on standard input, what they lead to on standard output."""
+    gc.disable()
+    sys.setrecursionlimit(_FRAMES)
+    paths, packed, around, asked, parts = marshal.loads(sys.stdin.buffer.read())
+    outlines = [Outline(*outline) for outline, _ in packed]
+    project = _project(paths, outlines, lambda number: packed[number][1], around)
+    found = follow_some(project, extended(Options(**asked)), [frozenset(part) for part in parts])
+    sys.stdout.buffer.write(pickle.dumps(found, pickle.HIGHEST_PROTOCOL))
 
 
 def extended(options: Options) -> Catalogue:
@@ -181,54 +210,16 @@ def extended(options: Options) -> Catalogue:
     return rows
 
 
-def linked(
-    resolver: Resolver, only: frozenset[str] | None = None
-) -> tuple[Graph, list[Activation], tuple[tuple[str, int, str], ...]]:
-    """Link every coroutine and all that it reaches; the callbacks it hands to the loop are starts too."""
-    linker = Linker(resolver)
-    project = resolver.project
-    links = {}
-    starts: list[Activation] = []
-    pending: deque[Activation] = deque()
-    unknown: dict[tuple[str, int, str], None] = {}
-    for number, path in enumerate(project.paths):
-        for at in project.outline(number).coroutines if only is None or path in only else ():
-            pending.append(resolver.entry(number, at))
-    on_loop: dict[Activation, None] = {}
-    while pending:
-        act = pending.popleft()
-        if act in links:
-            continue
-        link = links[act] = linker.link(act)
-        if act.func.flags & ASYNC:
-            starts.append(act)
-        for edge in link.edges:
-            if edge.target is not None and edge.target not in links:
-                pending.append(edge.target)
-        for target in link.on_loop:
-            on_loop[target] = None
-            pending.append(target)
-        for line, what in link.unknown:
-            unknown[project.paths[act.file], line, what] = None
-    starts.extend(on_loop)
-    return Graph(links), starts, tuple(unknown)
-
-
 # --- chains to findings -------------------------------------------------------------------------------
 
 
 def _findings(
-    resolver: Resolver, graph: Graph, starts: list[Activation], entrances: Entrances, options: Options
+    resolver: Resolver,
+    by_place: dict[Place, dict[Start, Reached]],
+    awaited_by: Awaiters,
+    entrances: Entrances,
+    options: Options,
 ) -> list[Finding]:
-    by_place: dict[Place, dict[tuple[FunctionKey, int], Reached]] = defaultdict(dict)
-    for reached in graph.chains(starts):
-        last = reached.hops[-1]
-        place = last.caller.file, last.edge.line, last.edge.column
-        start = (reached.entrance.file, reached.entrance.function), reached.hops[0].edge.line
-        known = by_place[place].get(start)
-        if known is None or _better(reached, known):
-            by_place[place][start] = reached
-    awaited_by = graph.awaiters()
     ups: Ups = {}
     findings = []
     seen_keys: dict[str, int] = defaultdict(int)
@@ -240,31 +231,20 @@ def _findings(
     return findings
 
 
-def _better(one: Reached, other: Reached) -> bool:
-    rank = {"U": 0, "L": 1, "S": 2}
-    return (rank[_row(one).duration], len(one.hops)) < (rank[_row(other).duration], len(other.hops))
-
-
-def _row(reached: Reached) -> Row:
-    row = reached.hops[-1].edge.row
-    assert row is not None
-    return row
-
-
 def _finding(
     resolver: Resolver,
     many: list[Reached],
     entrances: Entrances,
-    awaited_by: dict[FunctionKey, list[tuple[FunctionKey, Hop]]],
+    awaited_by: Awaiters,
     ups: Ups,
     options: Options,
     seen_keys: dict[str, int],
 ) -> Finding | None:
-    worst = min(many, key=lambda r: ("ULS".index(_row(r).duration), len(r.hops)))
-    row = _row(worst)
+    worst = min(many, key=lambda r: ("ULS".index(row_of(r).duration), len(r.hops)))
+    row = row_of(worst)
     last = worst.hops[-1]
     path = resolver.project.paths[last.caller.file]
-    base = f"{path}::{last.caller.func.qualname}::{row.rule}::{row.name}"
+    base = f"{path}::{last.caller.qualname}::{row.rule}::{row.name}"
     seen_keys[base] += 1
     key = base if seen_keys[base] == 1 else f"{base}#{seen_keys[base]}"
     if not _selected(row.rule, options):
@@ -274,17 +254,17 @@ def _finding(
     for reached in many:
         start = reached.entrance.file, reached.entrance.function
         if start not in ups:
-            on_loop = not reached.entrance.func.flags & ASYNC
+            on_loop = not reached.entrance.flags & ASYNC
             ups[start] = _entered_by(start, entrances, awaited_by, on_loop, options.every_route)
         for entrance, above in ups[start]:
             if options.entrances == "routes" and entrance.kind not in ROUTED:
                 continue
             steps = tuple(_step(resolver, hop) for hop in (*above, *reached.hops))
-            chains.append(CallChain(entrance, steps, _row(reached).primitive()))
+            chains.append(CallChain(entrance, steps, row_of(reached).primitive()))
     if not chains:
         return None
     chains.sort(key=lambda c: (c.entrance.kind not in ROUTED, len(c.steps), c.entrance.label, c.steps[0].site.line))
-    site = Site(path, last.edge.line, last.edge.column, last.caller.func.qualname)
+    site = Site(path, last.edge.line, last.edge.column, last.caller.qualname)
     return Finding(
         row.rule,
         SEVERITIES[row.duration],
@@ -305,7 +285,7 @@ def _selected(rule: str, options: Options) -> bool:
 def _entered_by(
     start: FunctionKey,
     entrances: Entrances,
-    awaited_by: dict[FunctionKey, list[tuple[FunctionKey, Hop]]],
+    awaited_by: Awaiters,
     on_loop: bool,
     every: bool,
 ) -> list[tuple[Entrance, tuple[Hop, ...]]]:
@@ -336,5 +316,5 @@ def _entered_by(
 
 def _step(resolver: Resolver, hop: Hop) -> Step:
     edge = hop.edge
-    site = Site(resolver.project.paths[hop.caller.file], edge.line, edge.column, hop.caller.func.qualname)
+    site = Site(resolver.project.paths[hop.caller.file], edge.line, edge.column, hop.caller.qualname)
     return Step(site, edge.text, edge.how, "inferred" if edge.inferred else "resolved")

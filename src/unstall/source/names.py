@@ -30,9 +30,9 @@ _CONTAINER_ACCESS = frozenset(
 class Resolver:
     """Answers on demand and remembers. ``inferred`` turns true where an answer is not certain."""
 
-    def __init__(self, project: Project, catalogue: Catalogue) -> None:
+    def __init__(self, project: Project, catalogue: Catalogue, index: Index | None = None) -> None:
         self.project, self.catalogue = project, catalogue
-        self.index = Index(project)
+        self.index = index or Index(project)
         self.classes = Classes(self)
         self.results = Results(self)
         self.annotations = Annotations(self)
@@ -42,6 +42,13 @@ class Resolver:
         self._counts: dict[tuple[int, int], int] = {}
         self._names: dict[tuple[str, str], tuple[Values, bool]] = {}
         self._depth = 0
+
+    def forget(self) -> None:
+        """Let go of every answer: activations and answers hold each other, and the collector may be off."""
+        for act in (*self._plain.values(), *self._activations.values()):
+            act.memo.clear()
+        self._plain.clear()
+        self._activations.clear()
 
     # --- activations ----------------------------------------------------------------------------------
 

@@ -56,18 +56,23 @@ def read_all(sources: Sequence[bytes], jobs: int | None = None) -> list[Packed]:
     return [found[n] if n in found else _read_one(data) for n, data in enumerate(sources)]
 
 
-def _elsewhere(share: list[int], sources: Sequence[bytes], found: dict[int, Packed]) -> None:
-    # Not multiprocessing: forking a process that has threads may hang, and spawning runs the caller's main module again.
+def worker_environment() -> dict[str, str]:
+    """The environment of a worker process, which must find this very unstall."""
     environment = dict(os.environ)
     home = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [environment.get("PYTHONPATH")])])
+    return environment
+
+
+def _elsewhere(share: list[int], sources: Sequence[bytes], found: dict[int, Packed]) -> None:
+    # Not multiprocessing: forking a process that has threads may hang, and spawning runs the caller's main module again.
     try:
         done = subprocess.run(
             [sys.executable, "-c", _WORKER],
             input=marshal.dumps([sources[n] for n in share]),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=worker_environment(),
             check=True,
         )
         answers = marshal.loads(done.stdout)

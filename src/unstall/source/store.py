@@ -97,7 +97,12 @@ def outline_of(entry: Entry) -> f.Outline:
 
 def facts_of(entry: Entry, properties: frozenset[str] | None = None) -> f.FileFacts:
     """Unpack one entry."""
-    return f.from_plain(marshal.loads(entry[4]), properties)
+    return unpacked(entry[4], properties)
+
+
+def unpacked(packed_facts: bytes, properties: frozenset[str] | None = None) -> f.FileFacts:
+    """The facts in what an entry keeps of them."""
+    return f.from_plain(marshal.loads(packed_facts), properties)
 
 
 def _digest(data: bytes) -> bytes:

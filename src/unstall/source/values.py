@@ -58,6 +58,16 @@ class Activation:
     def __hash__(self) -> int:
         return id(self)
 
+    @property
+    def qualname(self) -> str:
+        """The function's name with those around it."""
+        return self.func.qualname
+
+    @property
+    def flags(self) -> int:
+        """The function's flags."""
+        return self.func.flags
+
     def bound(self, position: int) -> Values:
         """The values a parameter was given, empty where unknown."""
         for at, values in self.binds:

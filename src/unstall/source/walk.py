@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from unstall.catalogue import Row
 from unstall.source.calls import Edge, Link
 from unstall.source.facts import ASYNC
 from unstall.source.values import Activation
@@ -16,18 +17,76 @@ Place = tuple[int, int, int]
 FunctionKey = tuple[int, int]
 
 
+Lock = tuple[int, str]
+"""File and name of a lock."""
+
+
+class Caller(NamedTuple):
+    """What a reader is told of an activation."""
+
+    file: int
+    function: int
+    qualname: str
+    flags: int
+
+
 class Hop(NamedTuple):
     """An edge, and the activation whose body has it."""
 
-    caller: Activation
+    caller: Activation | Caller
     edge: Edge
 
 
 class Reached(NamedTuple):
     """A chain from a coroutine: its hops, the last of which is the primitive."""
 
-    entrance: Activation
+    entrance: Activation | Caller
     hops: tuple[Hop, ...]
+
+    def judged(self, long: frozenset[Lock]) -> Reached:
+        """A lock that everybody holds for a few instructions only is worth a note, not an error."""
+        *above, (caller, edge) = self.hops
+        if edge.section is None or edge.row is None or (caller.file, edge.section[2]) in long:
+            return self
+        return Reached(self.entrance, (*above, Hop(caller, edge._replace(row=replace(edge.row, duration="S")))))
+
+
+Awaiters = dict[FunctionKey, list[tuple[FunctionKey, Hop]]]
+_RANK = {"U": 0, "L": 1, "S": 2}
+
+
+def row_of(reached: Reached) -> Row:
+    """The row that a chain ends with."""
+    row = reached.hops[-1].edge.row
+    assert row is not None
+    return row
+
+
+def better(one: Reached, other: Reached, long: bool) -> bool:
+    """True for the worse row, then for the shorter chain; ``long`` says how long locks there are held."""
+    return _order(one, long) < _order(other, long)
+
+
+def _order(reached: Reached, long: bool) -> tuple[int, int]:
+    is_short = not long and reached.hops[-1].edge.section is not None
+    return _RANK["S" if is_short else row_of(reached).duration], len(reached.hops)
+
+
+def told(reached: Reached, callers: dict[Activation, Caller]) -> Reached:
+    """A chain without the activations, so that they can be forgotten or left behind."""
+    return Reached(
+        _caller(reached.entrance, callers),
+        tuple([Hop(_caller(hop.caller, callers), hop.edge._replace(target=None)) for hop in reached.hops]),
+    )
+
+
+def _caller(act: Activation | Caller, callers: dict[Activation, Caller]) -> Caller:
+    if isinstance(act, Caller):
+        return act
+    found = callers.get(act)
+    if found is None:
+        found = callers[act] = Caller(act.file, act.function, act.func.qualname, act.func.flags)
+    return found
 
 
 class Graph:
@@ -36,20 +95,19 @@ class Graph:
     def __init__(self, links: dict[Activation, Link]) -> None:
         self.links = links
         self._blocking: set[Activation] = set()
-        self._quiet_short_locks()
+        self.long_locks = self._long_locks()
         self._reach: dict[Activation, dict[Place, tuple[Hop, ...]]] = {}
         self._blocking = self._reaching_primitives()
 
-    def _quiet_short_locks(self) -> None:
-        """A lock that everybody holds for a few instructions only is worth a note, not an error."""
+    def _long_locks(self) -> frozenset[Lock]:
+        """The locks that somebody holds across something that blocks, or an await."""
         locks = [(act, e) for act, link in self.links.items() for e in link.edges if e.section is not None]
         if not locks:
-            return
+            return frozenset()
         self._blocking = self._reaching_primitives(locks_too=False)
-        long = {(act.file, e.section[2]) for act, e in locks if e.section is not None and self._is_long(act, e)}
-        for act in {act for act, _ in locks}:
-            link = self.links[act]
-            self.links[act] = link._replace(edges=tuple(self._quieted(act, e, long) for e in link.edges))
+        return frozenset(
+            (act.file, e.section[2]) for act, e in locks if e.section is not None and self._is_long(act, e)
+        )
 
     def _is_long(self, act: Activation, lock: Edge) -> bool:
         """True where something that blocks, or an await, happens while the lock is held."""
@@ -58,12 +116,6 @@ class Graph:
         first, last, _ = lock.section
         inside = (e for e in self.links[act].edges if first <= e.line <= last and e.section is None)
         return any(e.row.duration != "S" if e.row is not None else e.target in self._blocking for e in inside)
-
-    @staticmethod
-    def _quieted(act: Activation, edge: Edge, long: set[tuple[int, str]]) -> Edge:
-        if edge.section is None or edge.row is None or (act.file, edge.section[2]) in long:
-            return edge
-        return edge._replace(row=replace(edge.row, duration="S"))
 
     def _reaching_primitives(self, locks_too: bool = True) -> set[Activation]:
         """Activations from which synchronous calls alone lead to a primitive."""
@@ -124,13 +176,16 @@ class Graph:
                     for hops in self.reach(edge.target).values():
                         yield Reached(act, (first, *hops))
 
-    def awaiters(self) -> dict[FunctionKey, list[tuple[FunctionKey, Hop]]]:
+    def awaiters(self) -> Awaiters:
         """For each coroutine function, which coroutine functions await it, and where."""
+        callers: dict[Activation, Caller] = {}
         found: dict[FunctionKey, dict[FunctionKey, Hop]] = defaultdict(dict)
         for act, link in self.links.items():
             if act.func.flags & ASYNC:
                 for edge in link.edges:
                     if edge.how == "await" and edge.target is not None:
                         key = edge.target.file, edge.target.function
-                        found[key].setdefault((act.file, act.function), Hop(act, edge))
+                        caller = act.file, act.function
+                        if caller not in found[key]:
+                            found[key][caller] = Hop(_caller(act, callers), edge._replace(target=None))
         return {key: list(rows.items()) for key, rows in found.items()}

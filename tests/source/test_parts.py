@@ -1,0 +1,140 @@
+"""Large projects in parts, and runs after edits: how the work is shared out never changes what is found."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from unstall.source import parts
+from unstall.source.check import CheckReport, Options, check
+
+HELPERS = """import threading
+import time
+
+lock = threading.Lock()
+
+
+def quick():
+    with lock:
+        return 1
+
+
+def slow():
+    with lock:
+        time.sleep(1)
+"""
+BODIES = (
+    "return text.upper()",
+    "time.sleep(1)\n    return text",
+    "return other(text)",
+    "return open(text).read()",
+    "with lock:\n        return text",
+)
+
+
+def module_text(number: int, body: str, pause: bool) -> str:
+    """A module that calls the one before it, and the helpers that all share."""
+    before = number - 1 if number else 7
+    return f"""import time
+
+import shared
+from shared import lock
+from module_{before} import helper as other
+
+
+def helper(text):
+    {body}
+
+
+class Service:
+    def run(self, text):
+        return helper(text)
+
+
+async def first_{number}(text):
+    return Service().run(text)
+
+
+async def second_{number}():
+    shared.{"slow" if pause else "quick"}()
+    await first_{number}("x")
+"""
+
+
+def write(root: Path, seed: int) -> random.Random:
+    """Eight modules that call each other in a circle."""
+    rng = random.Random(seed)
+    (root / "shared.py").write_text(HELPERS)
+    for number in range(8):
+        edit(root, rng, number)
+    return rng
+
+
+def edit(root: Path, rng: random.Random, number: int) -> None:
+    """Write one module anew."""
+    lines = "\n" * rng.randrange(3)
+    (root / f"module_{number}.py").write_text(lines + module_text(number, rng.choice(BODIES), rng.random() < 0.2))
+
+
+def found(root: Path, jobs: int = 1, cache: bool = False) -> CheckReport:
+    """A report, without what tells how it came about."""
+    report = check(root, Options(cache=cache, jobs=jobs, notes=True))
+    return replace(report, stats=replace(report.stats, parsed_now=0))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_parts_find_the_same_in_one_process_and_in_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    write(tmp_path, seed)
+    whole = found(tmp_path)
+    monkeypatch.setattr(parts, "_LINES", 60)
+    alone = found(tmp_path, jobs=1)
+    assert found(tmp_path, jobs=2) == alone
+    assert {f.key for f in alone.findings} == {f.key for f in whole.findings}
+    assert alone.findings
+
+
+def test_a_part_hears_from_the_others_that_a_lock_is_held_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared.py").write_text(HELPERS)
+    (tmp_path / "a.py").write_text("import shared\n\n\nasync def a():\n    shared.quick()\n" + "\n" * 100)
+    (tmp_path / "b.py").write_text("import shared\n\n\nasync def b():\n    shared.slow()\n" + "\n" * 100)
+
+    def severities() -> list[str]:
+        return [f.severity for f in found(tmp_path).findings if f.site.qualname == "quick"]
+
+    assert severities() == ["error"]
+    monkeypatch.setattr(parts, "_LINES", 110)
+    assert severities() == ["error"]
+    (tmp_path / "b.py").write_text("\n" * 100)
+    assert severities() == ["note"]
+
+
+@pytest.mark.parametrize("worker", ["raise SystemExit(3)", "print('no answer')"])
+def test_a_lost_worker_costs_time_and_no_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: str) -> None:
+    write(tmp_path, 3)
+    monkeypatch.setattr(parts, "_LINES", 60)
+    alone = found(tmp_path, jobs=1)
+    monkeypatch.setattr(parts, "_WORKER", worker)
+    assert found(tmp_path, jobs=2) == alone
+
+
+@pytest.mark.parametrize("lines", [60, 150_000])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_warm_run_after_random_edits_finds_what_a_fresh_one_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, lines: int
+) -> None:
+    monkeypatch.setattr(parts, "_LINES", lines)
+    rng = write(tmp_path, seed)
+    found(tmp_path, cache=True)
+    for _ in range(4):
+        for number in rng.sample(range(8), rng.randrange(1, 4)):
+            edit(tmp_path, rng, number)
+        assert found(tmp_path, cache=True) == found(tmp_path)
+    (tmp_path / "module_3.py").unlink()
+    assert found(tmp_path, cache=True) == found(tmp_path)
