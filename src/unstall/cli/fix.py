@@ -14,6 +14,7 @@ from unstall import catalogue
 from unstall.cli.screen import console
 from unstall.errors import BadInput
 from unstall.source import edits
+from unstall.source.baseline import read_baseline
 from unstall.source.check import Options
 from unstall.source.fix import FixReport, fix, write
 from unstall.source.plans import Plan
@@ -21,6 +22,7 @@ from unstall.source.settings import find_settings
 from unstall.source.trees import Tree
 from unstall.units import plural
 
+DEFAULT_BASELINE = ".unstall-baseline.json"
 _POOL_SIZE = 40
 _MOST_NAMED = 3
 
@@ -34,6 +36,10 @@ _MOST_NAMED = 3
 @click.option("--ignore", multiple=True, metavar="RULE", help="All but these rules. Repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Paths to leave out. Repeatable.")
 @click.option("--notes", is_flag=True, help="Also fix short local calls, as Path.exists.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), help=f"Accepted findings, left alone. [default: {DEFAULT_BASELINE}]"
+)
+@click.option("--all", "every", is_flag=True, help="Also fix findings that the baseline accepts.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write .unstall_cache.")
 @click.pass_context
 def command(
@@ -46,7 +52,8 @@ def command(
     """
     root, chosen = _root(paths or (Path("."),))
     _known((*flags["select"], *flags["ignore"]))
-    report = fix(root, _options(root, flags), unsafe, lambda path: _within(path, chosen))
+    accepted = frozenset() if flags["every"] else _accepted(root, flags["baseline"])
+    report = fix(root, _options(root, flags), unsafe, lambda path: _within(path, chosen), accepted)
     if not diff and not allow_dirty:
         _clean(root, [file.path for file in report.files])
     if not diff:
@@ -59,6 +66,8 @@ def command(
         screen.print()
     for line in summary(report, diff):
         screen.print(line)
+    if accepted:
+        screen.print(f"{plural(len(accepted), 'finding')} in the baseline left alone (--all).")
     ctx.exit(1 if report.left or (diff and report.fixed) else 0)
 
 
@@ -140,6 +149,17 @@ def _options(root: Path, flags: dict[str, Any]) -> Options:
         tests=settings.get("tests", False),
         cache=not flags["no_cache"],
     )
+
+
+def _accepted(root: Path, given: Path | None) -> frozenset[str]:
+    """The keys in the baseline that `check` would read."""
+    found = find_settings(root)
+    base, settings = (found[0].parent, found[1]) if found is not None else (root, {})
+    path = given or base / settings.get("baseline", DEFAULT_BASELINE)
+    known = read_baseline(path)
+    if known is None and given:
+        raise BadInput(f"there is no {given}", "write it with unstall check --write-baseline")
+    return known.keys if known is not None else frozenset()
 
 
 # --- paths ------------------------------------------------------------------------------------------------

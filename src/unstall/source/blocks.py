@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from unstall.model import Edit
-from unstall.source import traps
+from unstall.source import sessions, traps
 from unstall.source.imports import bindings, parameters
 from unstall.source.plans import Place, Plan, Refused, Spot
 from unstall.source.texts import Texts
@@ -56,7 +56,12 @@ def moved(texts: Texts, place: Place, block: ast.With, spots: Sequence[Spot]) ->
         else "block"
     )
     why = f"{place.function.name}: the whole {things} moves to a thread"
-    unsafe = traps.shared_state(texts, [place.function, *(f for spot in spots for f in traps.moved(texts, spot))])
+    reason, unsafe = sessions.unit(texts, place, block, spots)
+    if reason:
+        raise Refused(reason)
+    unsafe = unsafe or traps.shared_state(
+        texts, [place.function, *(f for spot in spots for f in traps.moved(texts, spot))]
+    )
     return Plan(
         place.tree.path, place.name, "block", why, tuple(edits), tuple(spots), needed(place), frozenset(), unsafe, 1
     )  # fmt: skip

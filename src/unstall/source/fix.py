@@ -54,22 +54,31 @@ class FixReport:
 
 
 def fix(
-    root: Path, options: Options | None = None, unsafe: bool = False, wanted: Callable[[str], bool] | None = None
+    root: Path,
+    options: Options | None = None,
+    unsafe: bool = False,
+    wanted: Callable[[str], bool] | None = None,
+    accepted: frozenset[str] = frozenset(),
 ) -> FixReport:
     """Rewrite the blocking calls below ``root`` in memory; nothing is written.
 
-    ``wanted`` says of a path whether findings in it are asked for and edits in it allowed. Raises `BadInput`.
+    ``wanted`` says of a path whether findings in it are asked for and edits in it allowed; ``accepted`` are the keys of
+    findings to leave alone. Raises `BadInput`.
     """
     checked = Checked(root, options or Options())
     texts = Texts(root, checked.paths)
     wanted = wanted or (lambda path: True)
     report = checked.before()
-    asked = [finding for finding in report.findings if _concerns(finding, wanted)]
+
+    def chosen() -> list[Finding]:
+        return [f for f in report.findings if f.key not in accepted and _concerns(f, wanted)]
+
+    asked = chosen()
     made: list[Plan] = []
     refused: dict[str, tuple[str, bool]] = {}
     failed: set[object] = set()
     for _ in range(_MOST_ROUNDS):
-        plans, refused = planned(texts, [f for f in report.findings if _concerns(f, wanted)], unsafe, wanted)
+        plans, refused = planned(texts, chosen(), unsafe, wanted)
         # What did not hold once is not tried again: every trial is a check of the whole project.
         good, bad, report = proved(checked, texts, report, [plan for plan in plans if plan.mark not in failed])
         failed |= {plan.mark for plan in bad}
@@ -81,7 +90,7 @@ def fix(
         if not good:
             break
         made += good
-    left = [f for f in report.findings if _concerns(f, wanted)]
+    left = chosen()
     changed = {path: text for path, text in texts.changed.items() if text != texts.file(path).text}
     return FixReport(
         root,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from unstall.model import Edit
-from unstall.source import layout, traps
+from unstall.source import layout, sessions, traps
 from unstall.source.imports import POOL, bound_as, taken
 from unstall.source.origins import CONSUMERS
 from unstall.source.plans import Place, Plan, Refused, Spot
@@ -129,7 +129,7 @@ def _thread_bound(texts: Texts, place: Place, spots: Sequence[Spot]) -> str:
         for name in spot.names:
             if name.startswith("sqlite3."):
                 made = any(isinstance(n, ast.Call) and called_name(n) == "connect" for n in ast.walk(place.function))
-                reason, _ = traps.bound_connection(texts, place, spot)
+                reason, _ = sessions.bound_connection(texts, place, spot)
                 if reason and not made:
                     return reason
     return ""
@@ -148,7 +148,8 @@ def offloaded(texts: Texts, place: Place, spot: Spot) -> Plan:
         raise Refused("it walks lazily, and what the loop does to the folders it gets decides where it goes next")
     elif spot.direct and isinstance(spot.node, ast.Call) and any(map(_READ_LATER.search, spot.names)):
         _movable(place, spot.node)
-        edits = _listed(place, spot.node)
+        edits, more = _listed(place, spot.node)
+        unsafe = unsafe or more
     elif spot.step.how == "call" or (spot.step.how == "decorator" and isinstance(spot.node, ast.Call)):
         edits = _call_moved(place, _movable(place, spot.node))
     else:
@@ -197,7 +198,7 @@ def _checked(texts: Texts, place: Place, spot: Spot) -> str:
     reason = traps.in_thread(texts, inside) or ("" if read else traps.read_later(inside[:1]))
     if reason:
         raise Refused(reason)
-    reason, unsafe = traps.bound_connection(texts, place, spot)
+    reason, unsafe = sessions.bound_connection(texts, place, spot)
     if reason:
         raise Refused(reason)
     if spot.names & _RUNS and not spot.direct:
@@ -336,13 +337,16 @@ _READ_LATER = re.compile(r"^(?:pathlib\.Path\(\)\.(?:glob|rglob|iterdir)|glob\.i
 _WALKS = re.compile(r"^(?:pathlib\.Path\(\)\.walk|os\.f?walk)$")
 
 
-def _listed(place: Place, call: ast.Call) -> list[Edit]:
+_READ_WHOLE = "all of it is read, and held in memory, before the first turn of the loop"
+
+
+def _listed(place: Place, call: ast.Call) -> tuple[list[Edit], str]:
     """``sorted(p.glob(x))`` to ``await to_thread(lambda: sorted(p.glob(x)))``: read to its end inside the thread."""
     parent = place.tree.parents.get(call)
     if isinstance(parent, ast.Call) and called_name(parent) in CONSUMERS - traps.LAZY and parent.args[:1] == [call]:
-        return _by_lambda(place, _movable(place, parent), "", "")
+        return _by_lambda(place, _movable(place, parent), "", ""), ""
     if isinstance(parent, ast.For | ast.comprehension) and parent.iter is call:
-        return _by_lambda(place, call, "list(", ")")
+        return _by_lambda(place, call, "list(", ")"), _READ_WHOLE if isinstance(parent, ast.For) else ""
     raise Refused(f"`{called_name(call)}` reads lazily: in a thread it would return at once and block later")
 
 
@@ -377,12 +381,7 @@ def _materialised(texts: Texts, place: Place, spot: Spot) -> tuple[list[Edit], s
         raise Refused("the generator never ends, so it cannot be read whole inside a thread")
     start, end = tree.start(node), tree.end(node)
     edits = [place.edit(start, start, f"await {pool(place)}(list, "), place.edit(end, end, ")")]
-    unsafe = (
-        ""
-        if isinstance(parent, ast.comprehension)
-        else "all of it is read, and held in memory, before the first turn of the loop"
-    )
-    return edits, unsafe
+    return edits, "" if isinstance(parent, ast.comprehension) else _READ_WHOLE
 
 
 def _endless(function: ast.AST) -> bool:

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from unstall.source.imports import bindings, parameters
+from unstall.source.imports import bindings
 from unstall.source.plans import Place, Spot, below
 from unstall.source.texts import Texts
 from unstall.source.trees import Function, called_name, last_name_of, own_nodes, root_name
@@ -36,10 +36,6 @@ _LOOP_CALLS = frozenset(
 _CONTEXT_CALLS = frozenset(
     ["bind_contextvars", "clear_contextvars", "unbind_contextvars", "bound_contextvars", "copy_context"]
 )
-_BOUND = re.compile(
-    r"^(?:sqlalchemy|sqlmodel|sqlite3|psycopg2?|pymysql|MySQLdb|mysql|mariadb|cx_Oracle|oracledb|pyodbc|pg8000|django)\b"
-    r".*(?:Session|scoped_session|Query|Connection|connect|cursor|Cursor|connection|sessionmaker\(\)|begin)(?:\(\))+"
-)
 _LAZY_METHODS = frozenset(["glob", "rglob", "iterdir", "scandir", "walk", "iglob", "iter_content", "iter_lines"])
 LAZY = frozenset(
     ["enumerate", "zip", "map", "filter", "iter", "reversed", "chain", "islice", "starmap", "takewhile", "dropwhile"]
@@ -50,11 +46,6 @@ def locked(name: ast.expr) -> bool:
     """True for what is called like a lock that threads share."""
     node = name.func if isinstance(name, ast.Call) else name
     return bool(_LOCK.search(last_name_of(node)))
-
-
-def bound_to_connection(name: str) -> bool:
-    """True for a call on a session, connection or cursor, which one thread at a time may use."""
-    return bool(_BOUND.search(name))
 
 
 # --- around the spot --------------------------------------------------------------------------------------
@@ -202,12 +193,12 @@ def _changed_by_two(function: ast.AST) -> str:
             return f"`{node.names[0]}` is a global that two requests could now change at the same time"
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute | ast.Subscript):
             root = root_name(node.target)
-            if root and not _made_here(function, root):
+            if root and not made_here(function, root):
                 return f"`{ast.unparse(node.target)}` is shared, and two requests could now change it at the same time"
     return ""
 
 
-def _made_here(function: ast.AST, name: str) -> bool:
+def made_here(function: ast.AST, name: str) -> bool:
     return any(name in bindings(node) for node in own_nodes(function))
 
 
@@ -235,7 +226,7 @@ def generators(functions: Iterable[ast.AST]) -> Iterator[Function]:
             yield function
 
 
-# --- databases and processors -----------------------------------------------------------------------------
+# --- processors -------------------------------------------------------------------------------------------
 
 
 def gil_bound(spot: Spot) -> str:
@@ -244,104 +235,3 @@ def gil_bound(spot: Spot) -> str:
         return ""
     names = ", ".join(f"`{name}`" for name in sorted(spot.names))
     return f"{names} is CPU work that holds the GIL: in a thread it would still stop the event loop; use a process or less of it"
-
-
-def bound_connection(texts: Texts, place: Place, spot: Spot) -> tuple[str, str]:
-    """A reason to refuse and a way behaviour can change, for calls on sessions, connections and cursors."""
-    for chain in spot.chains:
-        steps, name = below(chain), chain.primitive.name
-        if name.startswith("sqlite3.") and _leaves_its_thread(texts, spot, name) and not _sqlite_shared(texts):
-            return "a sqlite3 connection may be used in the thread that made it only (check_same_thread)", ""
-        if name.startswith("django.") and bound_to_connection(name):
-            return "Django keeps one connection a thread: use sync_to_async or the a-method", ""
-        if not bound_to_connection(name):
-            continue
-        what = "connection" if re.search(r"onnect|ursor", name) else "session"
-        if len(steps) == 1:
-            return (
-                f"the {what} is used elsewhere in the coroutine too: move the whole unit of work, not one call of it",
-                "",
-            )
-        root = _receiver(texts, spot, name)
-        if root and root[1] == "parameter" and _passed_on(place, spot) > 1:
-            return "", f"a cancelled request may close the {what} while the thread still uses it"
-    return "", ""
-
-
-def _passed_on(place: Place, spot: Spot) -> int:
-    """How often the coroutine speaks of what it hands to the helper."""
-    node = spot.node
-    given = (
-        {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - {root_name(node)}
-        if isinstance(node, ast.Call)
-        else set()
-    )
-    known = parameters(place.function) | {b for n in own_nodes(place.function) for b in bindings(n)}
-    uses = [sum(isinstance(n, ast.Name) and n.id == g for n in own_nodes(place.function)) for g in given & known]
-    return max(uses, default=0)
-
-
-def _leaves_its_thread(texts: Texts, spot: Spot, name: str) -> bool:
-    """True where a connection would be made in one thread and used in another."""
-    if spot.direct:
-        return True
-    if name != "sqlite3.connect":
-        root = _receiver(texts, spot, name)
-        return root is not None and root[1] != "local"
-    return any(_hands_out(function) for function in moved(texts, spot))
-
-
-def _hands_out(function: Function) -> bool:
-    """True where a function returns, yields or keeps the connection that it makes."""
-    made = {""}
-    for node in own_nodes(function):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and called_name(node.value) == "connect":
-            if any(not isinstance(target, ast.Name) for target in node.targets):
-                return True
-            made.update(last_name_of(target) for target in node.targets)
-    for node in own_nodes(function):
-        if isinstance(node, ast.Return | ast.Yield) and node.value is not None:
-            call = node.value
-            if isinstance(call, ast.Call) and called_name(call) == "connect":
-                return True
-            if isinstance(call, ast.Name) and call.id in made:
-                return True
-    return False
-
-
-def _receiver(texts: Texts, spot: Spot, name: str) -> tuple[str, str] | None:
-    """The name a method is called on below the coroutine, and what it is there: parameter, local or outside."""
-    for chain in spot.chains:
-        last = below(chain)[-1]
-        tree = texts.tree(last.site.path)
-        if chain.primitive.name != name or tree is None:
-            continue
-        node = tree.call_at(last.site.line, last.site.column, last.callee) or tree.value_at(
-            last.site.line, last.site.column
-        )
-        function = tree.function_at(last.site.line)
-        if node is None or function is None:
-            continue
-        root = root_name(node)
-        if root in parameters(function):
-            return root, "parameter"
-        return root, "local" if _made_here(function, root) else "outside"
-    return None
-
-
-def _sqlite_shared(texts: Texts) -> bool:
-    """True where every connection of the project is made for all threads."""
-    made = 0
-    for path, text in texts.every():
-        if "sqlite3" not in text:
-            continue
-        tree = texts.tree(path)
-        for node in ast.walk(tree.module) if tree is not None else ():
-            if isinstance(node, ast.Call) and called_name(node) == "connect":
-                made += 1
-                if not any(
-                    k.arg == "check_same_thread" and isinstance(k.value, ast.Constant) and not k.value.value
-                    for k in node.keywords
-                ):
-                    return False
-    return made > 0
