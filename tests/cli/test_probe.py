@@ -370,3 +370,10 @@ def test_bytes_on_standard_input_are_one_sentence() -> None:
     done = CliRunner().invoke(main, ["probe", "-"], input=b"a: \xff\xfe\n")
     assert done.exit_code == 2
     assert "standard input is not text in UTF-8" in done.stderr
+
+
+def test_a_record_is_judged_by_its_own_second_half_and_a_what_if_is_not(deploy: Path, tmp_path: Path) -> None:
+    stalls = record(tmp_path / "s.jsonl", *[25.0] * 5, *[60.0] * 5, watched_s=86400.0)
+    told = "Chosen on the first half of these stalls: 10 s, timeout 10 s, 3 failures; in the second half 1.00 restarts per stall."
+    assert told in run(deploy, "--stalls", stalls).stdout
+    assert "first half" not in run(deploy, "--block", "25s", "--block", "40s", "--blocks-per-hour", "2").stdout

@@ -66,7 +66,8 @@ def _container(one: Judged, recording: Recording | None, blocks: tuple[float, ..
         return lines + _curve(workload)
     if not recording.lengths_s:
         return [*lines, "  no stall was recorded" + _watching(recording)]
-    return [*lines, *_odds(workload, blocks), *_table(one.table, recording), *_held_out(one, recording)]
+    lines += [*_odds(workload, blocks), *_table(one.table, recording)]
+    return lines if blocks else [*lines, *_held_out(one, recording)]
 
 
 def _odds(workload: Workload, blocks: tuple[float, ...]) -> list[str]:
@@ -167,8 +168,6 @@ def _write(judged: Sequence[Judged]) -> list[str]:
 
 def _held_out(one: Judged, recording: Recording) -> list[str]:
     """The honest check: what the first half of the record would have chosen, in the second half."""
-    if len(set(recording.lengths_s)) < 2:
-        return []
     judged = held_out(one.workload.spec, History(recording.lengths_s))
     if judged is None:
         return []
