@@ -23,7 +23,7 @@ from unstall.runtime.own import OwnFiles
 from unstall.runtime.recorder import Recorder, to_json
 from unstall.runtime.routes import RouteTable, rows_of
 from unstall.runtime.rules import Rules
-from unstall.runtime.story import MESSAGE_BYTES, Limit, TerminationMessage
+from unstall.runtime.story import MESSAGE_BYTES, Limit, TerminationMessage, sentence
 
 
 class FakeBooks:
@@ -111,6 +111,33 @@ def test_throttling_of_another_thread_does_not_excuse_a_sleep() -> None:
 def test_code_is_blamed_only_where_the_rest_reaches_the_threshold() -> None:
     assert blame(0.3, {"run_queue_s": 0.15}, 0.1) == "code"
     assert blame(0.3, {"run_queue_s": 0.15, "throttled_s": 0.1}, 0.1) == "environment"
+
+
+def test_a_loop_that_only_waits_is_not_blamed_for_its_wait() -> None:
+    waiting: dict[str, float | None] = {"syscall_s": 0.09, "cpu_s": 0.01}
+    assert blame(0.1, waiting, 0.04, seen=True) == "code"
+    assert blame(0.1, waiting, 0.04, seen=False) == "environment"
+    # Another thread that holds the GIL is code all the same.
+    assert blame(0.3, {"gil_s": 0.25, "syscall_s": 0.05}, 0.1, seen=False) == "code"
+    assert blame(0.6, {"gil_s": 0.12, "run_queue_s": 0.45}, 0.1, seen=False) == "environment"
+    episode = Episode(0.0, 0.1)
+    assert not episode.located
+    episode.add(Sample(0.1, (("/usr/lib/python3.11/asyncio/runners.py", 118, "run", False),)))
+    assert not episode.located
+    episode.add(Sample(0.2, (("/app/pay.py", 3, "pay", True),)))
+    assert episode.located
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [({"run_queue_s": 0.2}, "no free processor 0.20 s"), ({"throttled_s": 0.3}, "the CPU limit 0.30 s"),
+     ({"suspended_s": 0.3}, "the process was stopped 0.30 s"), ({"syscall_s": 0.1}, "woken up late")],
+)  # fmt: skip
+def test_a_line_says_what_it_was_where_it_was_not_the_code(cause: dict[str, float | None], words: str) -> None:
+    episode = Episode(0.0, 0.1)
+    episode.cause, episode.blame = cause, "environment"
+    line = sentence("event loop blocked", episode.event("stall_began", 0.1, 0.0, {}))
+    assert line == f"event loop blocked  0.10 s so far  not the code: {words}"
 
 
 DUMP = """Stack (most recent call first):

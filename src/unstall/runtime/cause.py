@@ -181,12 +181,18 @@ class Ledger:
         return shown
 
 
-def blame(duration_s: float, cause: dict[str, float | None], threshold_s: float, over: bool = True) -> str:
+def blame(
+    duration_s: float, cause: dict[str, float | None], threshold_s: float, over: bool = True, seen: bool = True
+) -> str:
     """``code`` where enough of the stall is left once all that the environment took is gone.
 
-    ``over`` is False while the stall lasts: then it is judged by what took most so far.
+    ``over`` is False while the stall lasts: then it is judged by what took most so far. ``seen`` is False where no
+    code was seen at work: a loop that only waits for its next event is late by its waking up, not by that wait.
     """
     taken = sum(cause.get(name) or 0.0 for name in ("run_queue_s", "throttled_s", "suspended_s"))
+    if not seen:
+        worked = sum(cause.get(name) or 0.0 for name in ("cpu_s", "gil_s", "lock_s"))
+        return "code" if worked >= threshold_s and taken < duration_s / 2 else "environment"
     if over:
         return "code" if duration_s - taken >= threshold_s else "environment"
     # A stall just seen has lasted hardly longer than the threshold: any wait at all would acquit the code.

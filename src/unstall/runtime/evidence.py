@@ -81,6 +81,12 @@ class Episode:
         ranked = [s for s in self.samples if counts.get(_key(s.stack)) == most]
         return min(ranked, key=lambda s: (_PROOFS.get(s.route_proof, 4), s.call is None))
 
+    @property
+    def located(self) -> bool:
+        """True where code was seen at work, not only a loop that waits for its next event."""
+        seen = self.guilty
+        return seen is not None and site(seen.stack) is not None
+
     def publish(self, write: Callable[[Any], bool], final: bool) -> None:
         """Hand the samples to the observer, the first ones and the latest, as many as there is room for."""
         samples = self.samples

@@ -206,7 +206,7 @@ class Observer:
 
     def _judge(self, episode: Episode, now: float, cpu: float, over: bool = False) -> None:
         episode.cause = self.ledger.breakdown(now, cpu, self.cells[mapping.GC])
-        episode.blame = blame(now - episode.start, episode.cause, self.threshold_s, over)
+        episode.blame = blame(now - episode.start, episode.cause, self.threshold_s, over, episode.located)
 
     def _capture(self, episode: Episode, now: float) -> None:
         self.capture.number = int(self.cells[mapping.SIGNAL])

@@ -178,7 +178,8 @@ def sentence(what: str, record: dict[str, Any]) -> str:
         here = os.path.join(os.getcwd(), "")
         parts.append(f"{path.removeprefix(here)}:{where['line']} in {where['function']}")
     if record.get("blame") == "environment":
-        parts.append("not the code: " + largest(record["cause"], ("throttled_s", "run_queue_s", "suspended_s")))
+        taken = {name: record["cause"].get(name) for name in ("throttled_s", "run_queue_s", "suspended_s")}
+        parts.append("not the code: " + (largest(taken, tuple(taken)) if any(taken.values()) else "woken up late"))
     elif record.get("call"):
         parts.append(record["call"])
     if record.get("rule"):

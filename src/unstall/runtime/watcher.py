@@ -313,7 +313,7 @@ class Watch:
         """Without an observer the same books are read from within."""
         self.ledger.step(time.monotonic())
         episode.cause = self.ledger.breakdown(now, cpu, self.cells[mapping.GC])
-        episode.blame = blame(now - episode.start, episode.cause, self.settings.threshold_s, over)
+        episode.blame = blame(now - episode.start, episode.cause, self.settings.threshold_s, over, episode.located)
 
     def _over(self, episode: Episode, alone: bool, cpu: float) -> None:
         gaps = self._count()
@@ -360,7 +360,7 @@ class Watch:
         seen = sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched._attend.__code__)
         if seen is None:
             return None
-        if seen.route is None:
+        if seen.route is None and any(own for _, _, _, own in seen.stack):
             seen.route, seen.route_proof = self._callbacks.request(start)
         if seen.route is not None:
             seen.route = self.table.name(seen.route)
