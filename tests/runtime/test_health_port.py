@@ -161,9 +161,10 @@ def test_several_workers_are_one_pod_and_the_one_that_is_unwell_is_named(pod: St
     several = pod("--workers", "2", UNSTALL_BUSY_AFTER="0.5", UNSTALL_DEAD_AFTER="2")
     wait_for(lambda: several.ask("/readyz")[1]["workers"] == 2, 60, lambda: str(several.ask("/readyz")))
     assert several.ask("/startupz")[1] == {"status": "started", "workers": 2}
-    in_background(several.server, "/gil")
+    # Not the GIL: uvicorn's own supervisor kills a worker that does not answer it for 5 s.
+    in_background(several.server, "/sleep/300")
     body = several.until("/readyz", 503)
-    assert body["worker"] in (1, 2)
+    assert body["worker"] >= 1
     dead = several.until("/livez", 503)
     assert dead["pid"] == body["pid"] in children(several.server.process.pid)
     text = several.ask("/metrics")[1]
@@ -312,7 +313,7 @@ def test_two_hundred_probes_at_once_are_answered_while_the_gil_is_held(pod: Star
         bare_port = int(bare.stdout.readline())
         # A machine that others use too may be late by itself: what counts is that it can be quick, or that a server
         # which does nothing at all is hardly quicker there.
-        best_s, control_s, until = 60.0, 60.0, time.monotonic() + 30
+        best_s, control_s, until = 60.0, 60.0, time.monotonic() + 20
         while best_s > 0.05 and time.monotonic() < until:
             best_s = min(best_s, round_of(held.port, 200)[197])
             control_s = min(control_s, round_of(bare_port, 200)[197])

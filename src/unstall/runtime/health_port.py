@@ -69,7 +69,7 @@ class HealthPort:
         self._pod = Pod(self._epoll, worker, map_fd, group_of(worker.pid, choices["supervisor"]), self.port)
         self._pod.departed = self.departed.add
         self._was_started = self._said = False
-        self._taken_since = self._try_at = 0.0
+        self._taken_since = self._try_at = self._patient_at = 0.0
         self._text, self._text_until = b"", 0.0
         self._paths = {
             LIVEZ: self._live, READYZ: self._ready, STARTUPZ: self._started, METRICS: self._metrics, STALLS: self._stalls
@@ -78,8 +78,11 @@ class HealthPort:
     @property
     def awake_since(self) -> float:
         """Since when the observer was not frozen itself."""
-        if time.monotonic() - self._death.pulse_at > 1.0:
-            time.sleep(0.005)  # just thawed, it may be: the other thread notes that
+        now = time.monotonic()
+        if now - self._death.pulse_at > 1.0 and now >= self._patient_at:
+            # Just thawed, it may be: the other thread notes that. Not waited for by each of many who ask at once.
+            self._patient_at = now + 0.2
+            time.sleep(0.005)
         return self._death.awake_since
 
     def start(self) -> None:
@@ -87,12 +90,13 @@ class HealthPort:
         _thread.start_new_thread(self._run, ())
 
     def _run(self) -> None:
-        failures = 0
+        failures, failed_at = 0, 0.0
         while failures < 5:
             try:
                 self._turn(time.monotonic())
             except Exception as error:
-                failures += 1
+                now = time.monotonic()
+                failures, failed_at = failures + 1 if now - failed_at < 60 else 1, now
                 self._say(f"the health port had to start anew: {type(error).__name__}: {error}")
                 time.sleep(0.1)
         self._listener.close()
