@@ -40,7 +40,7 @@ class Server:
                 start_new_session=True,
             )
 
-    def get(self, path: str, timeout_s: float = 30) -> int:
+    def get(self, path: str, timeout_s: float = 60) -> int:
         """The status of one request."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout_s) as answer:
             answer.read()
@@ -48,7 +48,7 @@ class Server:
 
     def wait_ready(self) -> None:
         """Until it answers."""
-        wait_for(lambda: self._answers(), 30, lambda: f"no answer: {self.log.read_text()}")
+        wait_for(lambda: self._answers(), 90, lambda: f"no answer: {self.log.read_text()}")
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -64,12 +64,12 @@ class Server:
         lines = [json.loads(line) for line in self.record.read_text().splitlines()]
         return [line for line in lines if not names or line["event"] in names]
 
-    def wait_events(self, name: str, count: int = 1, timeout_s: float = 20) -> list[dict[str, Any]]:
+    def wait_events(self, name: str, count: int = 1, timeout_s: float = 60) -> list[dict[str, Any]]:
         """The events of one name once there are ``count``."""
         wait_for(lambda: len(self.events(name)) >= count, timeout_s, lambda: f"no {name}: {self.events()}")
         return self.events(name)
 
-    def wait_began(self, line: int, timeout_s: float = 20) -> dict[str, Any]:
+    def wait_began(self, line: int, timeout_s: float = 60) -> dict[str, Any]:
         """The first evidence of a stall at this line of the app."""
 
         def at_line() -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ class Server:
         wait_for(lambda: len(at_line()) >= 1, timeout_s, lambda: f"none at {line}: {self.events()}")
         return at_line()[0]
 
-    def wait_stall(self, line: int, count: int = 1, timeout_s: float = 20) -> dict[str, Any]:
+    def wait_stall(self, line: int, count: int = 1, timeout_s: float = 60) -> dict[str, Any]:
         """The stall that ended at this line of the app; on a busy machine an import may stall on its own."""
 
         def at_line() -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class Server:
     def stop(self) -> int:
         """SIGTERM and the exit status."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def close(self) -> None:
         """Kill what is left."""

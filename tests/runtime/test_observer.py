@@ -151,7 +151,7 @@ def test_the_observer_ends_with_the_app(serve: Serve) -> None:
     server = serve()
     observer = observer_of(server)
     server.stop()
-    wait_for(lambda: not Path(f"/proc/{observer}").exists(), 10, lambda: "the observer is still there")
+    wait_for(lambda: not Path(f"/proc/{observer}").exists(), 60, lambda: "the observer is still there")
 
 
 def test_the_next_start_tells_of_a_stall_that_nobody_saw_end(serve: Serve, tmp_path: Path) -> None:
@@ -202,12 +202,12 @@ def test_the_termination_message_names_the_line_during_the_stall_and_is_taken_ba
     server = serve(UNSTALL_TERMINATION_LOG=str(message))
     observer_of(server)
     in_background(server, "/sleep/1")
-    wait_for(lambda: message.stat().st_size > 0, 10, lambda: "no message")
+    wait_for(lambda: message.stat().st_size > 0, 60, lambda: "no message")
     text = message.read_text()
     assert f"stalling.py:{line_of('helper')} deepest" in text
     assert "GET /sleep/{seconds}" in text
     server.wait_events("stall_ended")
-    wait_for(lambda: message.stat().st_size == 0, 10, lambda: "the message stays")
+    wait_for(lambda: message.stat().st_size == 0, 60, lambda: "the message stays")
     server.stop()
     assert f"stalling.py:{line_of('helper')} deepest" in message.read_text()
 
@@ -222,7 +222,7 @@ def test_one_line_on_stderr_while_it_lasts_and_one_in_the_log_after(serve: Serve
     def lines_here() -> list[str]:
         return [line for line in server.log.read_text().splitlines() if f"stalling.py:{line_of('helper')} " in line]
 
-    wait_for(lambda: len(lines_here()) >= 2, 10, lambda: server.log.read_text())
+    wait_for(lambda: len(lines_here()) >= 2, 60, lambda: server.log.read_text())
     lines = lines_here()
     assert len(lines) == 2, lines
     assert "so far  GET /sleep/{seconds}  stalling.py:" in lines[0]

@@ -20,6 +20,8 @@ CALM, UNSEEN = 12, 13
 STALLED_S, SAID = 14, 15
 # Written by the observer.
 WATCHING, WATCHED_AT = 16, 17
+# How many of the stalls that are over were told; by whoever tells, so that a new observer takes up from there.
+TOLD_GAPS = 18
 # Sequence and length of each blob.
 EVIDENCE_CELL, VERDICT_CELL, TABLE_CELL = 24, 27, 30
 REPORT_CELL, HOLDERS_CELL = 33, 36

@@ -58,7 +58,7 @@ class Observer:
         self._life: dict[str, Any] = settings.get("life") or {}
         self.table = RouteTable()
         self.rules = Rules()
-        self.gaps = int(self.cells[mapping.GAPS])
+        self.gaps = int(self.cells[mapping.TOLD_GAPS])
         self._bell_fd = bell_fd
         self._captured: list[Sample] = []
         self._rung = self._busy_until = self._books_at = 0.0
@@ -181,6 +181,7 @@ class Observer:
         self._judge(episode, episode.start + duration_s, cpu, over=True)
         self._rule(episode, now + WAIT_FOR_RULE_S)
         self.story.ended(episode, duration_s)
+        self.cells[mapping.TOLD_GAPS] = float(self.gaps)
         self.shared.verdict.write((episode.start, self._verdict(episode, duration_s)))
         for gap in gaps:
             if gap is not end:
@@ -250,6 +251,7 @@ class Observer:
         self.gaps, gaps = self.shared.gaps_since(self.gaps)
         for gap in gaps:
             self._tell_missed(gap)
+        self.cells[mapping.TOLD_GAPS] = float(self.gaps)
 
     def _tell_missed(self, gap: tuple[float, float, float]) -> None:
         start, end, late_s = gap

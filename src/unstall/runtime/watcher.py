@@ -324,6 +324,7 @@ class Watch:
         if alone:
             self._judge(episode, episode.start + duration_s, cpu, over=True)
             self.story.ended(episode, duration_s)
+            self.cells[mapping.TOLD_GAPS] = float(self._gaps)
         record = episode.event("stall_ended", duration_s, time.time() - duration_s, self.who)
         self._last = (time.monotonic(), record)
         verdict = None if alone else self._verdict(episode.start)
