@@ -64,9 +64,13 @@ def notes(options: Any, config: pytest.Config) -> bool:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Put the wrappers in place before the project's own modules take names out of the standard library's."""
     if enabled(early_config.known_args_namespace, early_config):
+        from unstall.errors import BadInput
         from unstall.pytest_plugin.watching import WATCH
 
-        WATCH.install(early_config.rootpath, notes(early_config.known_args_namespace, early_config))
+        try:
+            WATCH.install(early_config.rootpath, notes(early_config.known_args_namespace, early_config))
+        except BadInput as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def pytest_configure(config: pytest.Config) -> None:
