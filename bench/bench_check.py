@@ -1,6 +1,6 @@
 """Checks a tree of about a million lines beside ruff's ASYNC rules, ty-async and hydroid-cli: lines per second, peak memory.
 
-    python bench/bench_check.py [--lines 1000000] [--tree DIR] [--only unstall,ruff,ty-async,hydroid] [--json OUT]
+    python bench/bench_check.py [--lines 1000000] [--tree DIR] [--only unstall,ruff,ty-async,hydroid] [--page docs/check.md]
 
 The peers are installed into an environment of its own below the system's temporary folder. Every tool is a process of
 its own over the same tree; "edited" is a second run after one helper that many modules call begins to block.
@@ -11,12 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import random
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 import venv
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 PEERS = ["ruff", "ty-async", "hydroid-cli"]
 MODULES_PER_PACKAGE = 40
@@ -119,20 +124,39 @@ def generate(root: Path, lines: int) -> int:
 
 
 def measured(command: list[str], cwd: Path) -> tuple[float, float, int]:
-    """Wall seconds, CPU seconds, and peak resident MiB of a command and its children."""
-    program = (
-        "import json,resource,subprocess,sys,time;t=time.perf_counter();"
-        "p=subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL);"
-        "u=resource.getrusage(resource.RUSAGE_CHILDREN);"
-        "print(json.dumps([time.perf_counter()-t,u.ru_utime+u.ru_stime,u.ru_maxrss//1024,p.returncode]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *command], cwd=cwd, capture_output=True, text=True, check=True
-    )
-    wall_s, cpu_s, peak_mib, status = json.loads(done.stdout)
-    if status not in (0, 1):
-        raise SystemExit(f"{' '.join(command)} ended with {status}")
-    return wall_s, cpu_s, peak_mib
+    """Wall seconds, CPU seconds, and the peak of the resident MiB of a command and its children together."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(map(resident, family(process.pid))))
+        time.sleep(0.05)
+    wall_s = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak >> 20
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+                found += family(int(child))
+    except OSError:
+        pass
+    return found
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process, 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
 
 
 def environment() -> Path:
@@ -168,52 +192,108 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--tree", type=Path, help="real code to measure on, repeated under other names up to --lines")
     parser.add_argument("--growth", default="10000,100000", help="smaller trees for unstall alone, to see the growth")
     parser.add_argument("--only", default="unstall,ruff,ty-async,hydroid")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="write the table between the marks of this page, as docs/check.md")
     options = parser.parse_args()
     rows = []
     for lines in [*(int(n) for n in options.growth.split(",") if n), options.lines]:
         with tempfile.TemporaryDirectory(prefix="unstall-bench-") as folder:
-            rows += measure_tree(
-                Path(folder) / "tree", lines, ["unstall"] if lines < options.lines else options.only.split(",")
-            )
+            names = ["unstall"] if lines < options.lines else options.only.split(",")
+            rows += measure_tree(Path(folder) / "tree", lines, names, options.tree)
     if options.json:
-        options.json.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    if options.page:
+        write_page(options.page, rows, options.tree is not None)
 
 
-def measure_tree(root: Path, lines: int, names: list[str]) -> list[dict[str, object]]:
+def repeat(source: Path, root: Path, lines: int) -> int:
+    """Copy the Python files of a folder that are no tests, again and again under other names; the lines written."""
+    from unstall.source.project import find_sources
+
+    paths, _ = find_sources(source)
+    written = number = 0
+    while written < lines and paths:
+        for path in paths:
+            data = (source / path).read_bytes()
+            target = root / f"copy_{number}" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            written += data.count(b"\n")
+            if written >= lines:
+                break
+        number += 1
+    return written
+
+
+def measure_tree(root: Path, lines: int, names: list[str], real: Path | None) -> list[dict[str, Any]]:
     """Run every tool on a fresh tree: cold, again, and after an edit of the shared helper."""
-    written = generate(root, lines)
-    rows: list[dict[str, object]] = []
+    own = min(lines, 10_000) if real is not None else lines
+    written = generate(root, own)
+    if real is not None and lines > own:
+        written += repeat(real, root, lines - own)
+    rows: list[dict[str, Any]] = []
     helper = root / "shared" / "helpers.py"
     before = helper.read_text()
     for name, command in commands(names).items():
         helper.write_text(before)
-        for phase in ("cold", "unchanged", "edited"):
+        for phase in ("cold",) if name == "ruff" else ("cold", "unchanged", "edited"):
             if phase == "edited":
                 helper.write_text(
                     "import time\n" + before.replace("return text.upper()", "time.sleep(0.1)\n    return text.upper()")
                 )
+            load = os.getloadavg()[0]
             wall_s, cpu_s, peak_mib = measured(command, root)
-            rows.append(
-                {
-                    "tool": name,
-                    "lines": written,
-                    "phase": phase,
-                    "wall_s": round(wall_s, 2),
-                    "cpu_s": round(cpu_s, 2),
-                    "peak_mib": peak_mib,
-                }
-            )
+            row = {"tool": name, "lines": written, "phase": phase, "wall_s": round(wall_s, 2)}
+            row |= {"cpu_s": round(cpu_s, 2), "peak_mib": peak_mib, "load": round(load, 1)}
+            rows.append(row)
             print(
                 f"{name:10} {written:>9,} lines  {phase:9} {wall_s:8.2f} s  {cpu_s:8.2f} CPU s  "
-                f"{written / wall_s:>10,.0f} lines/s  {peak_mib:>5} MiB",
+                f"{written / wall_s:>10,.0f} lines/s  {peak_mib:>5} MiB  load {load:.1f}",
                 flush=True,
             )
-            if name == "ruff" and phase == "cold":
-                break
     return rows
+
+
+def machine() -> str:
+    """The processor, the cores, and the versions measured."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    versions = [f"unstall {version('unstall')}"]
+    if (pip := Path(tempfile.gettempdir()) / "unstall-bench-peers" / "bin" / "pip").exists():
+        listed = json.loads(subprocess.check_output([pip, "list", "--format", "json"], stderr=subprocess.DEVNULL))
+        versions += [f"{row['name']} {row['version']}" for row in listed if row["name"] in PEERS]
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+
+
+def write_page(page: Path, rows: list[dict[str, Any]], real: bool) -> None:
+    """Put the table between the marks of a page."""
+    first, last = "<!-- bench_check -->\n", "<!-- /bench_check -->"
+    loads = [row["load"] for row in rows]
+    kind = "public FastAPI and asyncio code, repeated" if real else "a generated FastAPI project of dense code"
+    lines = [
+        f"On {kind}. {machine()}. Load of the machine before each run: {min(loads)} to {max(loads)}.",
+        "",
+        "| tool | lines | run | wall | CPU | lines/s | peak, all processes |",
+        "|---|--:|---|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row['tool']} | {row['lines']:,} | {row['phase']} | {row['wall_s']} s | {row['cpu_s']} s "
+        f"| {row['lines'] / row['wall_s']:,.0f} | {row['peak_mib']:,} MiB |"
+        for row in rows
+    ]
+    before, _, rest = page.read_text().partition(first)
+    if last not in rest:
+        raise SystemExit(f"{page} has no {first.strip()} ... {last}")
+    page.write_text(before + first + "\n".join(lines) + "\n" + last + rest.partition(last)[2])
 
 
 if __name__ == "__main__":
