@@ -29,6 +29,12 @@ spec:
 """
 
 
+@pytest.fixture(autouse=True)
+def few_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time not ready is not what is looked at here."""
+    monkeypatch.setattr("unstall.probe.forecast.PODS", 5)
+
+
 @pytest.fixture
 def deploy(tmp_path: Path) -> Path:
     path = tmp_path / "deploy.yaml"
