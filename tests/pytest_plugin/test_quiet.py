@@ -146,7 +146,7 @@ def test_short_calls_are_told_of_on_request_only(pytester: pytest.Pytester) -> N
     assert not failed, text
     failed, passed, text = run(pytester, "--unstall-notes", test_it=suite)
     assert failed == {"test_open", "test_exists"} and passed == {"test_fixture_alone"}, text
-    assert "UNS104 open  test_it.py:4" in text and "UNS104 pathlib.Path.exists" in text
+    assert "UNS104 open  test_it.py:3" in text and "UNS104 pathlib.Path.exists" in text
 
 
 OFF = """

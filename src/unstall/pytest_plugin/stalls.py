@@ -77,9 +77,11 @@ class Watcher(threading.Thread):
             spent_s = self._spent_s(ident, running)
             if ident in self._suspicions or ident not in frames or not _busy(frames[ident], running.frame):
                 continue
-            # Where this thread is late because the loop's thread held the interpreter, the stall began before the look.
-            held = now - due_at > self.shortest_s / _LATE_LOOKS and spent_s >= (now - due_at) / 2
-            self._ask(ident, running, due_at if held else now, frames[ident] if held else None)
+            # Where this thread is late because the loop's thread held the interpreter, the stall began before the look:
+            # what that thread computed meanwhile is counted, not what the machine gave to others.
+            pause_s = self.shortest_s / _LATE_LOOKS
+            held = now - due_at > pause_s and spent_s > pause_s
+            self._ask(ident, running, max(due_at, now - spent_s) if held else now, frames[ident] if held else None)
 
     def _answers(self, now: float, frames: dict[int, FrameType]) -> None:
         for ident, suspicion in list(self._suspicions.items()):
