@@ -158,9 +158,10 @@ def stalls(folder: Path, peer: SlowPeer, loop: str, tool: str) -> dict[str, Any]
         path, template = PATHS.get(way, "/" + way), SPECIAL.get(way) or "GET /" + way
         count["found"] += bool(told)
         count["line"] += exact
-        count["live"] += any(names_line(t, "stalls_app.py", LINES[way]) and seen < answered for seen, t in told)
+        named = [seen for seen, piece in told if names_line(piece, "stalls_app.py", LINES[way])]
+        count["live"] += bool(named) and named[0] < answered
         count["request"] += names_request(tool, text, path, template)
-        delays += [told[0][0] - at] if told else []
+        delays += [named[0] - at] if named else []
         missed += [] if exact else [way]
     server.end()
     print(f"{tool} {loop}: {count} of {len(WAYS)}, line missed: {' '.join(missed) or 'none'}", flush=True)
@@ -259,7 +260,7 @@ def wrk(port: int, seconds: int) -> int:
 
 
 def table(rows: dict[str, dict[str, Any]], loops: list[str]) -> str:
-    names = ("found", "exact line", "line while it lasts", "request named alone", "first evidence",
+    names = ("wrote something", "exact line", "line while it lasts", "request named alone", "line after",
              "line after SIGKILL", "SIGSTOP held against the app", "CPU limit held against the app",
              "requests per CPU second, with/without")  # fmt: skip
     lines = [f"| tool | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
@@ -285,8 +286,8 @@ def setting(pairs: int, loops: list[str]) -> str:
     return (
         f"One run of `bench/bench_peers.py`, {time.strftime('%Y-%m-%d')}: {len(WAYS)} ways to stall for about 300 ms, "
         f"{' / '.join(loops)}; {python}, Linux {platform.release().partition('-')[0]}, {cpus} processors that others were "
-        f"using too; unstall {importlib.metadata.version('unstall')}, {versions}. First evidence: median from the "
-        f"request until something was written. The last column: FastAPI, wrk, {pairs} alternating pairs, the tool's "
+        f"using too; unstall {importlib.metadata.version('unstall')}, {versions}. Line after: median from the "
+        f"request until the line was written. The last column: FastAPI, wrk, {pairs} alternating pairs, the tool's "
         "own processes counted, mean with its 95 % interval."
     )
 

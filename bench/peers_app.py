@@ -44,7 +44,7 @@ def blockbuster(stack: contextlib.AsyncExitStack) -> None:
     BlockBuster().activate()
 
 
-START: dict[str, Any] = {"aiocop": aiocop, "loopsentry": loopsentry, "blockbuster": blockbuster}
+START: dict[str, Any] = {"aiocop": aiocop, "loopsentry": loopsentry}
 
 if PEER == "fastapi-loopguard":
     from fastapi_loopguard import LoopGuardConfig, LoopGuardMiddleware
@@ -65,6 +65,8 @@ async def lifespan(served: Any) -> AsyncIterator[Any]:
 
             await stack.enter_async_context(AsyncWatchdog(threshold_ms=100))
         async with _own_lifespan(served) as state:
+            if PEER == "blockbuster":  # it raises where the app's own start-up blocks
+                blockbuster(stack)
             yield state
 
 
