@@ -119,7 +119,7 @@ def test_an_observer_that_dies_comes_back_and_no_stall_is_lost(serve: Serve) -> 
     server = serve()
     first = observer_of(server)
     os.kill(first, signal.SIGKILL)
-    server.get("/sleep/0.3")
+    server.get("/sleep/1.5")  # long enough for a machine that takes a second to start a process
     server.wait_stall(line_of("helper"))
     second = observer_of(server)
     assert second != first
