@@ -168,3 +168,28 @@ def test_the_pool_that_calls_now_share_is_named(tmp_path: Path) -> None:
     result = fix(tmp_path)
     assert "index: nothing is awaited, so FastAPI may run it in a thread" in result.output
     assert "Note: 1 more place now uses Starlette's pool of 40 threads" in result.output
+
+
+def test_what_the_baseline_accepts_is_left_alone_unless_asked_for(project: Path) -> None:
+    CliRunner().invoke(
+        main, ["check", str(project), "--no-cache", "--write-baseline", "--baseline", str(project / "accepted.json")]
+    )
+    before = (project / "app.py").read_bytes()
+    done = fix(project, "--baseline", str(project / "accepted.json"), "--allow-dirty")
+    assert (done.exit_code, (project / "app.py").read_bytes()) == (0, before)
+    assert "in the baseline left alone (--all)." in done.output
+    assert fix(project, "--baseline", str(project / "accepted.json"), "--all", "--allow-dirty").exit_code == 0
+    assert (project / "app.py").read_bytes() != before
+
+
+def test_what_a_comment_ignores_is_left_alone(tmp_path: Path) -> None:
+    text = APP.replace("time.sleep(1)", "time.sleep(1)  # unstall: ignore[UNS101] warms up")
+    (tmp_path / "app.py").write_text(text)
+    assert fix(tmp_path).exit_code == 0
+    assert (tmp_path / "app.py").read_text() == text
+
+
+def test_calls_that_leave_one_function_are_named_together_in_the_heading(tmp_path: Path) -> None:
+    calls = "".join(f"    subprocess.getoutput('echo {n}')\n    subprocess.call(['true'])\n" for n in range(2))
+    (tmp_path / "app.py").write_text("import subprocess\n\n\nasync def main():\n" + calls)
+    assert "@@ main: `subprocess.getoutput`, `subprocess.call` move to a thread" in fix(tmp_path, "--diff").output

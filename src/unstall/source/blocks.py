@@ -75,6 +75,10 @@ def _checked(texts: Texts, place: Place, block: ast.With, spots: Sequence[Spot])
         isinstance(n, ast.comprehension) and n.is_async for n in nodes
     ):
         raise Refused("its `with` block awaits or yields inside, so it cannot move to a thread whole")
+    if any(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Del) for n in nodes):
+        raise Refused("its `with` block deletes a name, which the nested function could not do for the coroutine")
+    if any(isinstance(n, ast.Raise) and n.exc is None and not _handled(place, n, block) for n in nodes):
+        raise Refused("its `with` block raises again what the coroutine caught, which the nested function could not")
     if _leaves(block):
         raise Refused("`break` or `continue` inside its `with` block leaves the loop around it")
     if any(isinstance(n, ast.Name) and n.id in _FRAME for n in nodes):
@@ -91,6 +95,12 @@ def _checked(texts: Texts, place: Place, block: ast.With, spots: Sequence[Spot])
     if reason:
         raise Refused(reason)
     _whole_lines(place, block)
+
+
+def _handled(place: Place, node: ast.AST, block: ast.With) -> bool:
+    """True where the handler that a bare ``raise`` is in is part of the block."""
+    inside = set(map(id, ast.walk(block)))
+    return any(isinstance(parent, ast.ExceptHandler) and id(parent) in inside for parent in place.tree.around(node))
 
 
 def _inside(block: ast.With) -> Iterator[ast.AST]:

@@ -140,11 +140,18 @@ def in_thread(texts: Texts, functions: Iterable[ast.AST]) -> str:
 
 
 def _bound_to_loop(texts: Texts, function: ast.AST) -> str:
+    caught = {
+        id(n) for t in ast.walk(function) if isinstance(t, ast.Try) and t.handlers for s in t.body for n in ast.walk(s)
+    }
     for node in ast.walk(function):
+        if isinstance(node, ast.Raise) and node.exc is not None and root_name(node.exc) == "StopIteration":
+            return "it raises StopIteration, which cannot leave a thread"
         if isinstance(node, ast.Call):
             reason = _call_in_thread(texts, node)
             if reason:
                 return reason
+            if called_name(node) == "next" and len(node.args) == 1 and id(node) not in caught:
+                return "`next` may end by StopIteration, which cannot leave a thread"
         elif isinstance(node, ast.Name | ast.Attribute) and last_name_of(node) in texts.thread_locals:
             return f"`{last_name_of(node)}` is a thread-local: in another thread it would be empty"
         elif isinstance(node, ast.Name) and node.id in texts.loop_objects:
