@@ -20,7 +20,7 @@ from unstall.model import HttpGet, ProbeType
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 APPS = ("blocking", "awaited", "threaded")
-FILES = (*APPS, "client-job")
+FILES = (*APPS, "client-job", "health")
 
 
 def workload(name: str) -> dict[str, Any]:
