@@ -92,7 +92,11 @@ def _read_after(place: Place, block: ast.With) -> str:
     read = {n.id for n in own_nodes(place.function) if isinstance(n, ast.Name) and id(n) not in within}
     for node in ast.walk(block):
         value = None
-        if isinstance(node, ast.Return) or isinstance(node, ast.Assign) and any(_names(target) & read for target in node.targets):
+        if (
+            isinstance(node, ast.Return)
+            or isinstance(node, ast.Assign)
+            and any(_names(target) & read for target in node.targets)
+        ):
             value = node.value
         if isinstance(value, ast.Call) and called_name(value) in _LAZY_RESULTS:
             return (

@@ -246,9 +246,12 @@ def _opening(place: Place, call: ast.Call) -> int:
 def _wrapped(place: Place, node: ast.expr) -> list[Edit]:
     """Parentheses around what becomes an ``await`` where a dot, an index or a call follows."""
     parent = place.tree.parents.get(node)
-    follows = (isinstance(parent, ast.Attribute | ast.Subscript) and parent.value is node) or (
-        isinstance(parent, ast.Call) and parent.func is node
-    )
+    if isinstance(parent, ast.Attribute | ast.Subscript):
+        follows = parent.value is node
+    elif isinstance(parent, ast.Call):
+        follows = parent.func is node
+    else:
+        return []
     # A parent that begins before the node shows that parentheses are there already.
     if not follows or place.tree.start(parent) < place.tree.start(node):
         return []
