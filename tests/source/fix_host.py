@@ -72,10 +72,10 @@ async def _blocked(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+time.sleep = _long_sleep  # before the apps are loaded: some of them take the name itself
 _apps = {name: _load(name, path) for name, path in json.loads(os.environ["FIX_HOST_FILES"]).items()}
 _apps["blocked"] = _blocked
 sys.addaudithook(_hold)
-time.sleep = _long_sleep
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
