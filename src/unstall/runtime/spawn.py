@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from typing import Any
 
 from unstall.runtime import mapping
@@ -156,13 +155,6 @@ class Link:
             self._wake.unregister(self._wake_fd)
             os.close(self._wake_fd)
             self._wake_fd = -1
-
-    def wait_up(self, seconds: float) -> bool:
-        """True once the observer watches; for tests and for the first stall."""
-        until = time.monotonic() + seconds
-        while not self.alive and time.monotonic() < until:
-            time.sleep(0.01)
-        return self.alive
 
 
 def _is_caught(number: int) -> bool:

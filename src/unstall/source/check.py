@@ -123,38 +123,28 @@ def remembered(root: Path, state: bytes) -> CheckReport | None:
 
 
 def analysed(
-    paths: list[str],
-    stored: Stored,
-    options: Options,
-    left_out: int = 0,
-    around: tuple[str, ...] = (),
-    only: frozenset[str] | None = None,
+    paths: list[str], stored: Stored, options: Options, left_out: int = 0, around: tuple[str, ...] = ()
 ) -> CheckReport:
-    """Findings from facts; where ``only`` is given, from the coroutines of these files, and without what awaits them."""
+    """Findings from facts."""
     # Values are followed through calls within calls, each a dozen frames deep.
     frames = sys.getrecursionlimit()
     sys.setrecursionlimit(max(frames, _FRAMES))
     try:
-        return _analysed(paths, stored, options, left_out, around, only)
+        return _analysed(paths, stored, options, left_out, around)
     finally:
         sys.setrecursionlimit(frames)
 
 
 def _analysed(
-    paths: list[str],
-    stored: Stored,
-    options: Options,
-    left_out: int,
-    around: tuple[str, ...],
-    only: frozenset[str] | None,
+    paths: list[str], stored: Stored, options: Options, left_out: int, around: tuple[str, ...]
 ) -> CheckReport:
     outlines = [outline_of(stored.entries[path]) for path in paths]
     project = _project(paths, outlines, lambda number: stored.entries[paths[number]][4], around)
     rows = extended(options)
     resolver = Resolver(project, rows)
-    cuts = [only] if only is not None else cut(paths, outlines)
+    cuts = cut(paths, outlines)
     if len(cuts) == 1:
-        parts = [follow(resolver, only)]
+        parts = [follow(resolver)]
     else:
 
         def message(some: list[frozenset[str]]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unstall.source import facts as f
-from unstall.source.values import Activation, Value, Values, union
+from unstall.source.values import Value, Values, union
 
 if TYPE_CHECKING:
     from unstall.source.names import Resolver
@@ -177,7 +177,3 @@ class Classes:
             if entry[0] == "f" and facts.functions[entry[1]].flags & f.PROPERTY:
                 return ("F", found[0][0], entry[1], me, None, True)
         return None
-
-    def scope_of(self, key: ClassKey) -> Activation:
-        """The activation of a class body."""
-        return self.r.activation(key[0], self.row(key).body)
