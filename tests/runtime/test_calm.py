@@ -32,6 +32,7 @@ def heart() -> Any:
     said: list[bool] = []
     made = Heart(loop, Shared(), 0.1, said.append)  # type: ignore[arg-type]
     made.said = said  # type: ignore[attr-defined]
+    made.cells[mapping.BEAT] = made.sign_at  # as where it has just begun
     return made
 
 
@@ -44,6 +45,12 @@ def test_a_beat_attends_to_its_first_requests_and_the_next_beat_to_its_own(heart
         assert heart.said[-1] is False
     heart._tick()  # no request since the last one
     assert heart.cells[mapping.CALM] == 0.0
+
+
+def test_a_beat_that_stalls_made_late_is_not_gone_back_to(heart: Any) -> None:
+    heart.cells[mapping.BEAT] -= 9.0
+    assert all(heart.attends() for _ in range(ATTENDED + 3))
+    assert heart.sign_at - heart.cells[mapping.BEAT] >= 9.0
 
 
 def test_a_late_beat_has_all_requests_attended_to_until_the_next(heart: Any) -> None:

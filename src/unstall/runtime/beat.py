@@ -38,7 +38,7 @@ from unstall.runtime.mapping import (
     THREAD,
     Shared,
 )
-from unstall.runtime.timing import PERIOD_S, stall_start
+from unstall.runtime.timing import LATE_S, PERIOD_S, stall_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class Heart:
         """Whether to attend to this request; the last one that is leaves the others of this beat in peace."""
         self._left -= 1
         if self._left == 0:
+            if self.sign_at - self.cells[BEAT] >= PERIOD_S + LATE_S:
+                self._roused = True  # the beat is late: to go back to it would make one stall of all since then
             self.cells[CALM] = 1.0
             if not self.marks_all and not self._roused:
                 self.cells[SIGN] = self.sign_at = self.cells[BEAT]  # no sign is as good as the middle now
