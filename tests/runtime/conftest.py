@@ -61,7 +61,9 @@ class Server:
         """What was recorded so far, of these names only where any are given."""
         if not self.record.exists():
             return []
-        lines = [json.loads(line) for line in self.record.read_text().splitlines()]
+        # A reader may see a write half done, where it crosses a page: the last line counts once it has its end.
+        *whole, _ = self.record.read_text().split("\n")
+        lines = [json.loads(line) for line in whole]
         return [line for line in lines if not names or line["event"] in names]
 
     def wait_events(self, name: str, count: int = 1, timeout_s: float = 60) -> list[dict[str, Any]]:
