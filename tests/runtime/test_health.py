@@ -17,6 +17,7 @@ def worker(number: int = 0, last_sign: float = NOW, **cells: float) -> Worker:
     """A worker that is well unless told otherwise; ``last_sign`` is when its loop last gave one."""
     made = Worker(mapping.Shared(), 100 + number, number)
     made.cells[mapping.SIGN] = made.cells[mapping.BEAT] = last_sign
+    made.cells[mapping.PERIOD] = 0.05
     made.cells[mapping.READY], made.cells[mapping.STATE] = 1.5, mapping.RUNNING
     for name, value in cells.items():
         made.cells[getattr(mapping, name.upper())] = value

@@ -1,7 +1,7 @@
 """The heartbeat on the loop: what it stores is all that others need to see a stall while it lasts.
 
 Theory. A *sign* is a moment at which the loop was certainly between two callbacks. The tick gives one every
-`PERIOD_S`; the ASGI wrapper gives one where a request enters or leaves, so that twenty short requests in one
+`PERIOD_S`, half as often while there is nothing to do; the ASGI wrapper gives one where a request enters or leaves, so that twenty short requests in one
 turn of the loop are a busy loop and not a stall, and so that a request which blocks at once is timed exactly.
 A stall is a gap between two signs. After a request's sign it starts there; after a tick it started at an
 unknown point before the next tick was due, and the middle is taken: the error is at most half a period.
@@ -14,10 +14,10 @@ Where requests make tasks of their own, which know their request by its context 
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` would make an enum of each answer
 import asyncio
 import contextlib
 import gc
-import signal
 import threading
 import time
 from collections import deque
@@ -28,6 +28,7 @@ from unstall.runtime.mapping import (
     CALM,
     CPU,
     GC,
+    PERIOD,
     READY,
     RUNNING,
     SIGN,
@@ -38,7 +39,15 @@ from unstall.runtime.mapping import (
     THREAD,
     Shared,
 )
-from unstall.runtime.timing import LATE_S, PERIOD_S, stall_start
+from unstall.runtime.timing import (
+    LATE_S,
+    PERIOD_S,
+    QUIET_CPU_S,
+    QUIET_FROM_S,
+    QUIET_PERIOD_S,
+    QUIET_S,
+    stall_start,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +55,8 @@ if TYPE_CHECKING:
 
 ATTENDED = 4
 """How many requests each beat attends to: all of them up to 80 a second."""
+RIDE_EVERY_S, RIDE_S = 0.1, 0.012
+"""How often the server itself wakes the loop, and how much sooner or later than due a beat may come for that."""
 _monotonic = time.monotonic
 
 
@@ -72,6 +83,10 @@ class Heart:
         self.lags: deque[float] | None = None
         """How late each beat was, for a sink that asks for it."""
         self._gc_started = 0.0
+        self._period_s = PERIOD_S
+        self._busy_at = self.started_at
+        """When the loop last had something to do."""
+        self._rode_at = 0.0
         self._handle: asyncio.TimerHandle | None = None
         self._closing: Any = None
 
@@ -79,6 +94,7 @@ class Heart:
         """Begin to beat; called on the loop."""
         now = time.monotonic()
         self.cells[SIGN] = self.cells[BEAT] = self.sign_at = now
+        self.cells[PERIOD] = PERIOD_S
         self.cells[CPU] = time.thread_time()
         self.cells[THREAD] = float(threading.get_native_id())
         self.cells[STATE] = STARTING
@@ -99,6 +115,11 @@ class Heart:
             gc.callbacks.remove(self._collected)
 
     @property
+    def quiet(self) -> bool:
+        """True when the loop has had nothing to do for a while."""
+        return self._period_s != PERIOD_S
+
+    @property
     def stopped(self) -> bool:
         """True when the app has shut down or its loop no longer runs."""
         return self.cells[STATE] == STOPPED or not self.loop.is_running()
@@ -111,8 +132,10 @@ class Heart:
     def attends(self) -> bool:
         """Whether to attend to this request; the last one that is leaves the others of this beat in peace."""
         self._left -= 1
+        if self._period_s != PERIOD_S:
+            self._quicken()
         if self._left == 0:
-            if self.sign_at - self.cells[BEAT] >= PERIOD_S + LATE_S:
+            if self.sign_at - self.cells[BEAT] >= self._period_s + LATE_S:
                 self._roused = True  # the beat is late: to go back to it would make one stall of all since then
             self.cells[CALM] = 1.0
             if not self.marks_all and not self._roused:
@@ -143,30 +166,56 @@ class Heart:
             self._close(self.sign_at, self.cells[BEAT], now)
         self.cells[SIGN] = self.sign_at = now
 
+    def ride(self) -> None:
+        """The loop is awake for something else: beat where that is due anyway. Never raises."""
+        self._rode_at = now = time.monotonic()
+        if self._handle is not None and now - self.cells[BEAT] >= self._period_s - RIDE_S:
+            self._handle.cancel()
+            self._tick()
+
+    def _quicken(self) -> None:
+        """There is something to do again."""
+        self._busy_at = time.monotonic()
+        if self._handle is not None:
+            left = self._left
+            self._handle.cancel()
+            self._tick()
+            self._left = left
+
     def _tick(self) -> None:
-        now = time.monotonic()
-        cells = self.cells
+        now, cpu = time.monotonic(), time.thread_time()
+        cells, period_s = self.cells, self._period_s
         if now - self.sign_at >= self.threshold_s:
             self._close(self.sign_at, cells[BEAT], now)
+        late_s = now - cells[BEAT] - period_s
+        if self._left != ATTENDED or late_s >= 2 * LATE_S or cpu - cells[CPU] >= QUIET_CPU_S:
+            self._busy_at = now
         if self._left > 0:
             cells[CALM] = 0.0
         self._left, self._roused = ATTENDED, False
         self.calm(False)
-        late_s = now - cells[BEAT] - PERIOD_S
         self.shared.add_lag(late_s)
         if self.lags is not None:
             self.lags.append(late_s)
-        cells[CPU] = time.thread_time()
+        quiet = now - self._busy_at >= QUIET_S and self.threshold_s >= QUIET_FROM_S
+        self._period_s = next_s = QUIET_PERIOD_S if quiet else PERIOD_S
+        # In this order whoever reads in between takes the stall's start for later than it is, never for earlier.
+        if next_s > period_s:
+            cells[PERIOD] = next_s
+        cells[CPU] = cpu
         cells[SIGN] = self.sign_at = now
         cells[BEAT] = now
-        if cells[SIGNAL] and signal.getsignal(int(cells[SIGNAL])) is not signal.SIG_DFL:
+        cells[PERIOD] = next_s
+        if cells[SIGNAL] and _signal.getsignal(int(cells[SIGNAL])) != _signal.SIG_DFL:
             cells[SIGNAL] = 0.0  # the app handles this signal itself now: never send it again
-        self._handle = self.loop.call_later(PERIOD_S, self._tick)
+        if abs(self._rode_at + RIDE_EVERY_S - now - next_s) < RIDE_S:
+            next_s += RIDE_S  # the loop will be awake by then: one waking up does for both
+        self._handle = self.loop.call_later(next_s, self._tick)
 
     def _close(self, sign: float, beat: float, now: float) -> None:
-        start = stall_start(sign, beat)
+        start = stall_start(sign, beat, self._period_s)
         if now - start >= self.threshold_s:
-            self.shared.add_gap(start, now, now - beat - PERIOD_S)
+            self.shared.add_gap(start, now, now - beat - self._period_s)
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
         """Garbage collections on the loop's thread count as a cause of their own; the young ones take no time."""

@@ -81,9 +81,13 @@ class Ledger:
         self._start = 0.0
         self._gc = 0.0
 
-    def healthy(self, now: float, gc_s: float) -> None:
-        """Note where the accounts stand while all is well."""
+    def healthy(self, now: float, gc_s: float) -> float:
+        """Note where the accounts stand while all is well; the part of the time since then that was waited."""
+        at, ran, throttled, _ = self._base
         self._base = (now, self.books.ran_and_waited(), self.books.throttled(), gc_s)
+        _, ran_now, throttled_now, _ = self._base
+        waited = ran_now[1] - ran[1] if ran_now is not None and ran is not None else 0.0
+        return (waited + throttled_now - throttled) / max(0.01, now - at)
 
     def begin(self, start: float, cpu_at_start: float) -> None:
         """A stall began at ``start``; ``cpu_at_start`` is the loop thread's CPU time at its last tick."""

@@ -10,7 +10,6 @@ Time in which the observer itself was frozen (a suspended machine, a frozen cgro
 from __future__ import annotations
 
 from unstall.runtime import mapping
-from unstall.runtime.timing import PERIOD_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Worker:
         Requests that block one after the other each give a sign as they enter; for who waits behind them all, they
         are one block.
         """
-        return max(0.0, now - max(self.cells[mapping.BEAT] + PERIOD_S, awake_since))
+        return max(0.0, now - max(self.cells[mapping.BEAT] + self.cells[mapping.PERIOD], awake_since))
 
     def full_s(self, now: float, awake_since: float) -> float:
         """How long its thread pool has been full while somebody waited for a thread."""

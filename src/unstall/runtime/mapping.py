@@ -25,6 +25,8 @@ TOLD_GAPS = 18
 # Sequence and length of each blob.
 EVIDENCE_CELL, VERDICT_CELL, TABLE_CELL = 24, 27, 30
 REPORT_CELL, HOLDERS_CELL = 33, 36
+# Seconds from the last beat to the next; by the app.
+PERIOD = 19
 # Written by the app: its thread pool, what its server says of itself, how late the heartbeat was.
 POOL_USED, POOL_TOTAL, POOL_WAITING, POOL_FULL_SINCE, POOL_FULLS = range(39, 44)
 SERVING, LEAVING = 44, 45

@@ -22,7 +22,7 @@ from unstall.runtime.recorder import SCHEMA, Recorder, try_write
 from unstall.runtime.routes import RouteTable
 from unstall.runtime.rules import Rules
 from unstall.runtime.story import Story
-from unstall.runtime.timing import BUSY, BUSY_S, EARLY, LATE_S, PERIOD_S, stall_start
+from unstall.runtime.timing import BUSY, BUSY_S, EARLY, LATE_S, stall_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,15 @@ WAIT_FOR_ROUTE_S = 0.012
 WAIT_FOR_LAST_S = 0.15
 WAIT_FOR_RULE_S = 1.5
 SECOND_CAPTURE_S = 0.5
-BOOKS_S = 0.09
-"""How often the accounts are noted while all is well; reading them costs more than looking at the beat."""
+BOOKS_S, CALM_BOOKS_S = 0.09, 1.0
+"""How often the accounts are noted while all is well; reading them costs more than looking at the beat. The second
+while nobody waits for a processor, the accounts standing still."""
+HURRIED_S = 5.0
+"""How long after the last wait for a processor the accounts are noted often."""
+LAG_S = 0.008
+"""How late the beats since the last look may be together where nobody has to wait."""
+WAIT_SHARE = 0.005
+"""The part of the time that a thread on a quiet machine waits for a processor at most."""
 FROZEN_S = 1.0
 """A process that sleeps that much longer than it asked for was frozen, and so was all it watches."""
 LINGER_S = 1.0
@@ -61,7 +68,8 @@ class Observer:
         self.gaps = int(self.cells[mapping.TOLD_GAPS])
         self._bell_fd = bell_fd
         self._captured: list[Sample] = []
-        self._rung = self._busy_until = self._books_at = 0.0
+        self._rung = self._busy_until = 0.0
+        self._books_at = self._hurried_until = self._lag_s = 0.0
         self._death = Death(self.pid, ticks)
         if settings.get("health"):
             self._open_port(settings, map_fd)
@@ -87,21 +95,35 @@ class Observer:
                 self._death.wait(0.1)
                 self.gaps = int(cells[mapping.GAPS])
                 continue
-            self._missed()
-            start = stall_start(cells[mapping.SIGN], cells[mapping.BEAT])
+            if cells[mapping.GAPS] != self.gaps:
+                self._missed()
+            beat, period_s = cells[mapping.BEAT], cells[mapping.PERIOD]
+            start = stall_start(cells[mapping.SIGN], beat, period_s)
             if now - start >= self.threshold_s:
                 self._stall(start, now)
             else:
-                if now - cells[mapping.BEAT] < PERIOD_S + LATE_S and now >= self._books_at:
-                    self._books_at = now + BOOKS_S
-                    self.ledger.healthy(now, cells[mapping.GC])
+                if now < beat + period_s + LATE_S:
+                    self._note(now)
                 self._death.wait(self._overdue(start, now) - now)
         self._gone()
+
+    def _note(self, now: float) -> None:
+        """Note the accounts, seldom while they stand still: a late beat shows at once that they do not."""
+        cells = self.cells
+        lag_s = cells[mapping.LAG_SUM]
+        if lag_s - self._lag_s >= LAG_S:
+            self._hurried_until, self._books_at = now + HURRIED_S, 0.0
+        self._lag_s = lag_s
+        if now < self._books_at:
+            return
+        if self.ledger.healthy(now, cells[mapping.GC]) > WAIT_SHARE:
+            self._hurried_until = now + HURRIED_S
+        self._books_at = now + (BOOKS_S if now < self._hurried_until else CALM_BOOKS_S)
 
     def _overdue(self, start: float, now: float) -> float:
         """When to look again. Before a stall is one, the app has to see what the loop is in, and all its requests."""
         cells, until = self.cells, start + self.threshold_s
-        late_at = cells[mapping.BEAT] + PERIOD_S + LATE_S
+        late_at = cells[mapping.BEAT] + cells[mapping.PERIOD] + LATE_S
         if now - start >= BUSY * self.threshold_s or (cells[mapping.CALM] and now >= late_at):
             if self._rung != start:
                 self._rung = start
@@ -163,7 +185,9 @@ class Observer:
 
     def _goes_on(self, start: float) -> bool:
         cells = self.cells
-        return stall_start(cells[mapping.SIGN], cells[mapping.BEAT]) == start and cells[mapping.STATE] in (
+        return stall_start(cells[mapping.SIGN], cells[mapping.BEAT], cells[mapping.PERIOD]) == start and cells[
+            mapping.STATE
+        ] in (
             mapping.STARTING,
             mapping.RUNNING,
         )
@@ -195,7 +219,8 @@ class Observer:
         while True:
             found = self.rules.find(call)
             now = time.monotonic()
-            late = now - stall_start(self.cells[mapping.SIGN], self.cells[mapping.BEAT])
+            cells = self.cells
+            late = now - stall_start(cells[mapping.SIGN], cells[mapping.BEAT], cells[mapping.PERIOD])
             if found is not None:
                 episode.rule, episode.remedy = found
             if found is not None or now >= until or late > self.threshold_s / 2:

@@ -1,7 +1,14 @@
 """What app and observer must agree on about time."""
 
 PERIOD_S = 0.05
-"""One beat: the loop stores a time twenty times a second. Fewer cost no less CPU worth having."""
+"""One beat: the loop stores a time twenty times a second. Where requests come, fewer cost no less CPU worth having."""
+
+QUIET_S, QUIET_PERIOD_S = 5.0, 0.1
+"""How long a loop has nothing to do until it beats half as often: it is waking up that costs, and nothing else does."""
+QUIET_CPU_S = 0.002
+"""What a loop that has nothing to do computes at most from one beat to the next."""
+QUIET_FROM_S = 0.1
+"""The shortest threshold that leaves room for beats so far apart."""
 
 LATE_S = 0.025
 """A beat that late may become a stall: where not all requests are looked at, they are from then on."""
@@ -13,6 +20,6 @@ BUSY_S = 10.0
 """How long a loop counts as busy once a beat was that late."""
 
 
-def stall_start(sign: float, beat: float) -> float:
-    """When a stall that is going on began, given the last sign and the last tick (see `beat`)."""
-    return sign if sign > beat else beat + PERIOD_S / 2
+def stall_start(sign: float, beat: float, period_s: float) -> float:
+    """When a stall that is going on began, given the last sign, the last tick and when the next was due (see `beat`)."""
+    return sign if sign > beat else beat + period_s / 2

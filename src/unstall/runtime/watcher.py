@@ -31,14 +31,14 @@ from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_
 from unstall.runtime.spawn import Link
 from unstall.runtime.story import LATE_MESSAGE_S, Limit, Story
 from unstall.runtime.thread_pool import ThreadPool
-from unstall.runtime.timing import BUSY, EARLY, LATE_S, PERIOD_S, stall_start
+from unstall.runtime.timing import BUSY, EARLY, LATE_S, stall_start
 from unstall.runtime.turns import Turns
 from unstall.runtime.workers import worker_count, worker_number
 
 log = logging.getLogger("unstall")
 ALIVE_S = 60.0
-LOOK_S = 0.5
-"""How often the server and the thread pool are looked at."""
+LOOK_S, QUIET_LOOK_S = 0.5, 1.0
+"""How often the server and the thread pool are looked at, and how often where no requests come."""
 
 
 class Watch:
@@ -205,12 +205,12 @@ class Watch:
             return self._pause()
         if cells[mapping.STATE] == mapping.IDLE:
             cells[mapping.STATE] = mapping.RUNNING
-        start = stall_start(cells[mapping.SIGN], cells[mapping.BEAT])
+        start = self._start()
         now = time.monotonic()
         if now - start >= threshold_s:
             self._stalled(start)
             return True
-        late_at = cells[mapping.BEAT] + PERIOD_S + LATE_S
+        late_at = cells[mapping.BEAT] + cells[mapping.PERIOD] + LATE_S
         if cells[mapping.CALM] and now >= late_at:
             self.heart.rouse()
         if now - start >= BUSY * threshold_s:
@@ -219,7 +219,7 @@ class Watch:
         self._count()
         self._chores(now)
         if self.link.alive:
-            self.link.rest(LOOK_S)  # the observer rings when a beat is overdue
+            self.link.rest(QUIET_LOOK_S if self.heart.quiet else LOOK_S)  # the observer rings when a beat is overdue
             return True
         if now < late_at:
             self.ledger.healthy(now, cells[mapping.GC])
@@ -229,6 +229,11 @@ class Watch:
         if rest > 0:
             time.sleep(rest)
         return True
+
+    def _ride(self) -> None:
+        """The server's own tick, on whatever loop it runs."""
+        if threading.get_ident() == self.heart.thread and self.pid == os.getpid():
+            self.heart.ride()
 
     def _pause(self) -> bool:
         """The loop does not run: that is no stall."""
@@ -243,7 +248,7 @@ class Watch:
     def _chores(self, now: float) -> None:
         if now >= self._look_at:
             self._look_at = now + LOOK_S
-            look_at_server(self.cells)
+            look_at_server(self.cells, self._ride)
             self.requests.look()
             full = self.pool.look(now, self.settings.busy_after_s)
             if full is not None:
@@ -270,7 +275,11 @@ class Watch:
             self.heart.passed(time.monotonic())
 
     def _goes_on(self, start: float) -> bool:
-        return stall_start(self.cells[mapping.SIGN], self.cells[mapping.BEAT]) == start and not self.heart.stopped
+        return self._start() == start and not self.heart.stopped
+
+    def _start(self) -> float:
+        cells = self.cells
+        return stall_start(cells[mapping.SIGN], cells[mapping.BEAT], cells[mapping.PERIOD])
 
     def _stalled(self, start: float) -> None:
         """From the moment a stall is seen to its end."""
@@ -351,8 +360,7 @@ class Watch:
             if found is not None and isinstance(found, tuple) and found[0] == start:
                 record: dict[str, Any] = found[1]
                 return record
-            sign = stall_start(self.cells[mapping.SIGN], self.cells[mapping.BEAT])
-            if time.monotonic() - sign >= self.settings.threshold_s:
+            if time.monotonic() - self._start() >= self.settings.threshold_s:
                 return None
             time.sleep(0.01)
         return None
