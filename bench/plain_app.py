@@ -2,6 +2,8 @@
 
 from fastapi import FastAPI
 
+import unstall
+
 app = FastAPI()
 
 
@@ -13,3 +15,6 @@ async def root() -> dict[str, str]:
 @app.get("/health")
 async def health() -> dict[str, str]:
     return {}
+
+
+watched = unstall.watch(app)
