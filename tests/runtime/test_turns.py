@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 import time
+import types
 from typing import Any
 
+import pytest
 import uvloop
 
+from unstall.runtime import mapping
+from unstall.runtime.beat import Heart
 from unstall.runtime.entered import Callbacks, contexts_being_run
+from unstall.runtime.mapping import Shared
 from unstall.runtime.naming import route_of
+from unstall.runtime.observer import Observer
 from unstall.runtime.sample import CURRENT
+from unstall.runtime.timing import BUSY, PATIENCE_S
 from unstall.runtime.turns import Turns
+from unstall.runtime.watcher import LOOK_S, Watch
 
 SCOPE = {"type": "http", "method": "GET", "path": "/a"}
 
@@ -118,3 +127,71 @@ def test_a_context_that_nobody_runs_is_not_taken_for_one() -> None:
     found = uvloop.run(scene())
     assert found, "the task that asks is itself run in a context"
     assert all(context is not waiting for context in found)
+
+
+def test_a_callback_that_was_not_seen_for_long_may_have_been_short() -> None:
+    turns: Any = Turns(types.SimpleNamespace(), 0)  # type: ignore[arg-type]
+    shown = iter(["a", "b", "b", "c"])
+    turns._callback = lambda: next(shown)
+    assert [turns.moved_on() for _ in range(2)] == [False, True]
+    assert turns.was_short(time.monotonic() + 1)
+    assert not turns.was_short(turns.at)  # that was too late
+    turns._since -= 0.2  # b began to be seen a while ago
+    assert [turns.moved_on() for _ in range(2)] == [False, True]
+    assert turns.seen_s >= 0.2
+    assert not turns.was_short(time.monotonic() + 1)
+
+
+def test_a_turn_of_short_callbacks_leaves_no_stall_behind() -> None:
+    loop = types.SimpleNamespace(call_later=lambda delay, call: None, is_running=lambda: True)
+    heart = Heart(loop, Shared(), 0.1)  # type: ignore[arg-type]
+    heart.sign_at -= 0.11
+    heart.passed(time.monotonic(), in_vain=True)
+    assert heart.shared.gaps_since(0) == (0, [])
+    heart.sign_at -= 0.11
+    heart.passed(time.monotonic())
+    assert heart.shared.gaps_since(0)[0] == 1
+
+
+def watching(state: str, rung_before_s: float) -> tuple[Any, float]:
+    """An observer that sees a loop in this state 0.1 s after its last sign; and that time."""
+    made: Any = Observer.__new__(Observer)
+    read_fd, made._bell_fd = os.pipe()
+    os.close(read_fd)
+    made.threshold_s, made._rung, now = 0.1, 1000.0, 1000.1
+    made._rung_at = now - rung_before_s
+    made.books = types.SimpleNamespace(state=lambda: state)
+    return made, now
+
+
+def test_a_loop_that_computes_is_given_a_moment_to_show_that_it_moves_on() -> None:
+    made, now = watching("R", 0.005)
+    assert made._patience_s(1000.0, now) == pytest.approx(PATIENCE_S - 0.005)
+    assert made._patience_s(1000.0, now + PATIENCE_S) == 0.0
+    made, now = watching("R", 0.06)
+    assert made._patience_s(1000.0, now) == 0.0, "the app was asked long enough ago"
+    os.close(made._bell_fd)
+
+
+def test_a_loop_that_sleeps_in_a_call_is_given_none() -> None:
+    made, now = watching("S", 0.005)
+    assert made._patience_s(1000.0, now) == 0.0
+    os.close(made._bell_fd)
+
+
+def test_who_was_rung_early_looks_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = Shared().cells
+    rests: list[float] = []
+    cells[mapping.STATE], cells[mapping.PERIOD] = mapping.RUNNING, 0.05
+    now = time.monotonic()
+    cells[mapping.SIGN], cells[mapping.BEAT] = now, now - 5  # a sign just now, and a beat long overdue
+    heart = types.SimpleNamespace(stopped=False, quiet=False, rouse=lambda: None)
+    made: Any = Watch.__new__(Watch)
+    made.cells, made.heart, made.settings = cells, heart, types.SimpleNamespace(threshold_s=30.0)
+    made._count = made._chores = lambda *now: None
+    made.link = types.SimpleNamespace(alive=True, rest=rests.append)
+    assert made._turn()
+    assert 10 < rests[0] <= BUSY * 30.0  # the observer rings once for a stall, and has
+    cells[mapping.BEAT] = time.monotonic()
+    assert made._turn()
+    assert rests[1] == LOOK_S

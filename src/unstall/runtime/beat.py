@@ -160,9 +160,12 @@ class Heart:
             self._close(self.sign_at, self.cells[BEAT], now)
         self.cells[SIGN] = self.sign_at = now
 
-    def passed(self, now: float) -> None:
-        """Another thread saw the loop between two callbacks: as good a sign as any."""
-        if now - self.sign_at >= self.threshold_s:
+    def passed(self, now: float, in_vain: bool = False) -> None:
+        """Another thread saw the loop between two callbacks: as good a sign as any.
+
+        ``in_vain``: what was before was no stall either, though it took that long.
+        """
+        if now - self.sign_at >= self.threshold_s and not in_vain:
             self._close(self.sign_at, self.cells[BEAT], now)
         self.cells[SIGN] = self.sign_at = now
 

@@ -22,7 +22,7 @@ from unstall.runtime.recorder import SCHEMA, Recorder, try_write
 from unstall.runtime.routes import RouteTable
 from unstall.runtime.rules import Rules
 from unstall.runtime.story import Story
-from unstall.runtime.timing import BUSY, BUSY_S, EARLY, LATE_S, stall_start
+from unstall.runtime.timing import BUSY, BUSY_S, EARLY, LATE_S, PATIENCE_S, stall_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Observer:
         self.gaps = int(self.cells[mapping.TOLD_GAPS])
         self._bell_fd = bell_fd
         self._captured: list[Sample] = []
-        self._rung = self._busy_until = 0.0
+        self._rung = self._rung_at = self._busy_until = 0.0
         self._books_at = self._hurried_until = self._lag_s = 0.0
         self._death = Death(self.pid, ticks)
         if settings.get("health"):
@@ -100,7 +100,11 @@ class Observer:
             beat, period_s = cells[mapping.BEAT], cells[mapping.PERIOD]
             start = stall_start(cells[mapping.SIGN], beat, period_s)
             if now - start >= self.threshold_s:
-                self._stall(start, now)
+                patience_s = self._patience_s(start, now)
+                if patience_s > 0:
+                    self._death.wait(patience_s)
+                else:
+                    self._stall(start, now)
             else:
                 if now < beat + period_s + LATE_S:
                     self._note(now)
@@ -125,13 +129,25 @@ class Observer:
         cells, until = self.cells, start + self.threshold_s
         late_at = cells[mapping.BEAT] + cells[mapping.PERIOD] + LATE_S
         if now - start >= BUSY * self.threshold_s or (cells[mapping.CALM] and now >= late_at):
-            if self._rung != start:
-                self._rung = start
-                try_write(self._bell_fd, b"?")
+            self._ring(start, now)
             self._busy_until = now + BUSY_S
             return until
-        early = start + (BUSY if now < self._busy_until else EARLY) * self.threshold_s
+        busy = now < self._busy_until or now >= late_at
+        early = start + (BUSY if busy else EARLY) * self.threshold_s
         return min(early, late_at) if cells[mapping.CALM] else early
+
+    def _ring(self, start: float, now: float) -> None:
+        """Have the sampler in the app look which callback the loop is in."""
+        if self._rung != start:
+            self._rung, self._rung_at = start, now
+            try_write(self._bell_fd, b"?")
+
+    def _patience_s(self, start: float, now: float) -> float:
+        """How long to wait yet for the app to see that the loop goes from one short callback to the next."""
+        self._ring(start, now)
+        rest_s = min(self._rung_at, start + self.threshold_s) + PATIENCE_S - now
+        # Asleep it is in one call, and that is that.
+        return rest_s if rest_s > 0 and self.books.state() == "R" else 0.0
 
     def _stall(self, start: float, now: float) -> None:
         episode = Episode(start, self.threshold_s)

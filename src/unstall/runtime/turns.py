@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 DEPTH = 200
-LOOK_S = 0.005
+LOOK_S, SHORT_S = 0.005, 0.03
+"""How soon to look again; a callback that was not seen for the second may have been a short one."""
 
 
 class Turns:
@@ -22,14 +23,18 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
         self._loop, self._thread = loop, thread
         self._last: Any = None
+        self._since = 0.0
+        self.at = self.seen_s = 0.0
+        """When the loop was last seen to have moved on, and for how long the callback before had been seen."""
 
     def moved_on(self) -> bool:
         """True when the loop has been between two callbacks since the last look."""
-        now = self._callback()
-        if now is None:
+        at, now = time.monotonic(), self._callback()
+        if now is None or now is self._last:
             return False
         before, self._last = self._last, now
-        return before is not None and before is not now
+        self.at, self.seen_s, self._since = at, at - self._since, at
+        return before is not None
 
     def moves_on(self, goes_on: Callable[[], bool], until: float) -> bool:
         """Look again and again until ``until``, or until the loop has shown itself; True when it has moved on."""
@@ -44,6 +49,10 @@ class Turns:
             time.sleep(min(LOOK_S, rest))
         self.forget()
         return False
+
+    def was_short(self, until: float) -> bool:
+        """True when the loop had moved on by ``until`` from a callback that nobody had seen for long."""
+        return self.seen_s < SHORT_S and self.at < until
 
     def forget(self) -> None:
         """Keep nothing of the app alive."""

@@ -31,7 +31,8 @@ from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_
 from unstall.runtime.spawn import Link
 from unstall.runtime.story import LATE_MESSAGE_S, Limit, Story
 from unstall.runtime.thread_pool import ThreadPool
-from unstall.runtime.timing import BUSY, EARLY, LATE_S, stall_start
+from unstall.runtime.timing import BUSY, EARLY, LATE_S, PATIENCE_S, stall_start
+from unstall.runtime.turns import LOOK_S as TURN_S
 from unstall.runtime.turns import Turns
 from unstall.runtime.workers import worker_count, worker_number
 
@@ -219,7 +220,9 @@ class Watch:
         self._count()
         self._chores(now)
         if self.link.alive:
-            self.link.rest(QUIET_LOOK_S if self.heart.quiet else LOOK_S)  # the observer rings when a beat is overdue
+            # The observer rings when a beat is overdue, once: from then on this thread is to look by itself.
+            rest_s = QUIET_LOOK_S if self.heart.quiet else LOOK_S
+            self.link.rest(rest_s if now < late_at else start + BUSY * threshold_s - now)
             return True
         if now < late_at:
             self.ledger.healthy(now, cells[mapping.GC])
@@ -272,7 +275,7 @@ class Watch:
     def _wait_for_stall(self, start: float) -> None:
         """A beat is overdue: until it is a stall, see whether the loop is in one callback or runs through many."""
         if self._turns.moves_on(lambda: self._goes_on(start), start + self.settings.threshold_s):
-            self.heart.passed(time.monotonic())
+            self.heart.passed(self._turns.at, self._turns.was_short(start + self.settings.threshold_s + PATIENCE_S))
 
     def _goes_on(self, start: float) -> bool:
         return self._start() == start and not self.heart.stopped
@@ -283,7 +286,7 @@ class Watch:
 
     def _stalled(self, start: float) -> None:
         """From the moment a stall is seen to its end."""
-        cells = self.cells
+        cells, patient_until = self.cells, start + self.settings.threshold_s + PATIENCE_S
         episode = Episode(start, self.settings.threshold_s)
         episode.add(self._look(start))
         episode.in_flight = self.requests.routes(episode.samples, self.table.name)
@@ -297,12 +300,20 @@ class Watch:
             self.story.began(episode, time.monotonic())
         self._sight(episode, first=True)
         while not self.heart.stopped:
-            time.sleep(0.02 if time.monotonic() - start < 2 else 0.1)
+            now = time.monotonic()
+            patient = now < patient_until
+            time.sleep(TURN_S if patient else 0.02 if now - start < 2 else 0.1)
             if not self._goes_on(start):
                 break
             if self._turns.moved_on():
-                self.heart.passed(time.monotonic())
+                in_vain = self._turns.was_short(patient_until)
+                self.heart.passed(self._turns.at, in_vain)
+                if in_vain and not alone:
+                    self._turns.forget()
+                    return
                 break
+            if patient:
+                continue
             episode.add(self._look(start))
             episode.publish(self.shared.evidence.write, False)
             self._sight(episode)
