@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unstall.source import facts as f
+from unstall.source.index import Index
 from unstall.source.values import Activation, Values, union
 
 if TYPE_CHECKING:
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 _MOST_CALLERS = 24
 _DEEPEST = 3
+
+
+def is_too_common(index: Index, name: str) -> bool:
+    """True for a name that is called so often, or in so many files, that its callers tell nothing; or never."""
+    return not 0 < len(index.callers(name)) <= _MOST_CALLERS
 
 
 class Callers:
@@ -30,9 +36,7 @@ class Callers:
         if name == "__init__":
             kind = act.me if act.me is not None and act.me[0] == "I" else ("I", act.file, func.owner, False)
             name = self.r.classes.row((kind[1], kind[2])).name
-        calls = self.r.index.callers(name)
-        if not calls or len(calls) > _MOST_CALLERS:
-            calls = []
+        calls = [] if is_too_common(self.r.index, name) else self.r.index.callers(name)
         self._depth += 1
         try:
             found = [self._passed(file, number, act, position) for file, number in calls]

@@ -17,6 +17,10 @@ class Index:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._calls: dict[int, dict[str, list[int]]] = {}
+        self.asked: set[str] = set()
+        """Names whose callers, or assignments, were asked for: what other files say of them has been heeded."""
+        self.asked_everywhere: set[str] = set()
+        """Those of them that were asked for however common they are."""
 
     def children(self, name: str) -> list[tuple[int, int]]:
         """Classes that name ``name`` as a base, under its own name."""
@@ -24,6 +28,9 @@ class Index:
 
     def callers(self, name: str, most_files: int = _MOST_FILES) -> list[tuple[int, int]]:
         """Calls of anything with this last name: file and number of the call; none for very common names."""
+        self.asked.add(name)
+        if most_files > _MOST_FILES:
+            self.asked_everywhere.add(name)
         files = self._called.get(name, ())
         if len(files) > most_files:
             return []
@@ -31,6 +38,7 @@ class Index:
 
     def assignments(self, attribute: str) -> list[tuple[int, tuple[str, int, int, int]]]:
         """Assignments to this attribute of something that is not ``self``."""
+        self.asked.add(attribute)
         files = self._assigned.get(attribute, ())
         if len(files) > _MOST_FILES:
             return []

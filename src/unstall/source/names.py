@@ -45,12 +45,16 @@ class Resolver:
 
     def forget(self) -> None:
         """Let go of every answer: activations and answers hold each other, and the collector may be off."""
-        for act in (*self._plain.values(), *self._activations.values()):
+        for act in self.activations():
             act.memo.clear()
         self._plain.clear()
         self._activations.clear()
 
     # --- activations ----------------------------------------------------------------------------------
+
+    def activations(self) -> tuple[Activation, ...]:
+        """All there are by now."""
+        return (*self._plain.values(), *self._activations.values())
 
     def activation(
         self,
@@ -84,6 +88,31 @@ class Resolver:
             found = Activation(file, function, self.project.facts(file), me, env, binds, key, depth)
             self._activations[key] = found
         return found
+
+    def revived(
+        self,
+        file: int,
+        function: int,
+        me: Value | None,
+        env: Activation | None,
+        binds: tuple[tuple[int, Values], ...],
+        depth: int,
+    ) -> Activation:
+        """An activation of an earlier run, whatever the number of its variants."""
+        key = (file, function, me, env.key if env else None, binds)
+        found = self._activations.get(key)
+        if found is None:
+            found = Activation(file, function, self.project.facts(file), me, env, binds, key, depth)
+            self._activations[key] = found
+        return found
+
+    def count(self, file: int, function: int) -> None:
+        """Count one variant of a function that an earlier run had."""
+        self._counts[file, function] = self._counts.get((file, function), 0) + 1
+
+    def members(self) -> frozenset[tuple[str, str]]:
+        """The names of modules that were asked for: the module's path, and the name."""
+        return frozenset(self._names)
 
     def _value_depth(self, value: Value) -> int:
         if value[0] == "F":

@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import marshal
 import os
-import pickle
 import subprocess
 import sys
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from unstall.catalogue import Catalogue
-from unstall.source.calls import Linker
-from unstall.source.facts import ASYNC, Outline
+from unstall.source.callgraph import CallGraph, built
+from unstall.source.calls import Link, Linker
+from unstall.source.facts import Outline
 from unstall.source.index import Index
 from unstall.source.names import Resolver
 from unstall.source.parallel import worker_environment
 from unstall.source.project import Project
 from unstall.source.values import Activation
-from unstall.source.walk import Awaiters, Caller, FunctionKey, Graph, Lock, Place, Reached, better, told
 
 _LINES = 150_000
 """Lines of one part. Small parts follow shared code again and again; the count of parts never depends on the machine."""
 _WORKER = "from unstall.source.check import serve_parts; serve_parts()"
 _MOST_WORKERS = 8
-
-Start = tuple[FunctionKey, int]
-"""A coroutine, and the line in it where a chain begins."""
-Choice = tuple[Reached, Reached]
-"""The chain to show where the lock at its end is held for long, and where it is not."""
-
-
-class Part(NamedTuple):
-    """What the coroutines of some files lead to. ``long_locks`` are held across calls that block, or awaits."""
-
-    chains: dict[Place, dict[Start, Choice]]
-    awaiters: Awaiters
-    long_locks: frozenset[Lock]
-    unknown: tuple[tuple[str, int, str], ...]
 
 
 def cut(paths: list[str], outlines: list[Outline]) -> list[frozenset[str]]:
@@ -54,86 +39,32 @@ def cut(paths: list[str], outlines: list[Outline]) -> list[frozenset[str]]:
     return [frozenset(part) for part in parts]
 
 
-def follow(resolver: Resolver, only: frozenset[str] | None = None) -> Part:
+def follow(resolver: Resolver, only: frozenset[str] | None = None) -> CallGraph:
     """Follow the coroutines of these files, or of all."""
-    links, starts, unknown = linked(resolver, only)
-    graph = Graph(links)
-    chains: dict[Place, dict[Start, Choice]] = defaultdict(dict)
-    for reached in graph.chains(starts):
-        last = reached.hops[-1]
-        place = last.caller.file, last.edge.line, last.edge.column
-        start = (reached.entrance.file, reached.entrance.function), reached.hops[0].edge.line
-        known = chains[place].get(start)
-        if known is None:
-            chains[place][start] = reached, reached
-        else:
-            chains[place][start] = (
-                reached if better(reached, known[0], True) else known[0],
-                reached if better(reached, known[1], False) else known[1],
-            )
-    callers: dict[Activation, Caller] = {}
-    plain = {
-        place: {start: (told(one, callers), told(other, callers)) for start, (one, other) in rows.items()}
-        for place, rows in chains.items()
-    }
-    return Part(plain, graph.awaiters(), graph.long_locks, unknown)
+    links, seeds = linked(resolver, only)
+    return built(resolver, links, seeds)
 
 
-def linked(
-    resolver: Resolver, only: frozenset[str] | None = None
-) -> tuple[dict[Activation, Any], list[Activation], tuple[tuple[str, int, str], ...]]:
-    """Link every coroutine and all that it reaches; the callbacks it hands to the loop are starts too."""
+def linked(resolver: Resolver, only: frozenset[str] | None = None) -> tuple[dict[Activation, Link], list[Activation]]:
+    """Link every coroutine and all that it reaches, the callbacks that it hands to the loop too; and the coroutines."""
     linker = Linker(resolver)
     project = resolver.project
-    links: dict[Activation, Any] = {}
-    starts: list[Activation] = []
-    pending: deque[Activation] = deque()
-    unknown: dict[tuple[str, int, str], None] = {}
+    links: dict[Activation, Link] = {}
+    seeds: list[Activation] = []
     for number, path in enumerate(project.paths):
         for at in project.outline(number).coroutines if only is None or path in only else ():
-            pending.append(resolver.entry(number, at))
-    on_loop: dict[Activation, None] = {}
+            seeds.append(resolver.entry(number, at))
+    pending = deque(seeds)
     while pending:
         act = pending.popleft()
         if act in links:
             continue
         link = links[act] = linker.link(act)
-        if act.func.flags & ASYNC:
-            starts.append(act)
         for edge in link.edges:
             if edge.target is not None and edge.target not in links:
                 pending.append(edge.target)
-        for target in link.on_loop:
-            on_loop[target] = None
-            pending.append(target)
-        for line, what in link.unknown:
-            unknown[project.paths[act.file], line, what] = None
-    starts.extend(on_loop)
-    return links, starts, tuple(unknown)
-
-
-def joined_parts(parts: Iterable[Part]) -> tuple[dict[Place, dict[Start, Reached]], Awaiters, dict[Any, None]]:
-    """The chains of all parts, the locks judged by what all of them know; who awaits whom; what was not followed."""
-    parts = list(parts)
-    long = frozenset().union(*(part.long_locks for part in parts))
-    chains: dict[Place, dict[Start, Reached]] = defaultdict(dict)
-    awaiters: dict[FunctionKey, dict[FunctionKey, Any]] = defaultdict(dict)
-    unknown: dict[Any, None] = {}
-    for part in parts:
-        for place, rows in part.chains.items():
-            for start, (if_long, if_short) in rows.items():
-                section = if_long.hops[-1].edge.section or if_short.hops[-1].edge.section
-                is_long = section is None or (place[0], section[2]) in long
-                reached = if_long if is_long else if_short
-                known = chains[place].get(start)
-                if known is None or better(reached, known, is_long):
-                    chains[place][start] = reached
-        for key, callers in part.awaiters.items():
-            for caller, hop in callers:
-                awaiters[key].setdefault(caller, hop)
-        unknown.update(dict.fromkeys(part.unknown))
-    judged = {place: {start: reached.judged(long) for start, reached in rows.items()} for place, rows in chains.items()}
-    return judged, {key: list(rows.items()) for key, rows in awaiters.items()}, unknown
+        pending.extend(link.on_loop)
+    return links, seeds
 
 
 # --- several processes --------------------------------------------------------------------------------
@@ -145,7 +76,7 @@ def follow_all(
     parts: list[frozenset[str]],
     jobs: int | None,
     message: Callable[[list[frozenset[str]]], bytes],
-) -> list[Part]:
+) -> list[CallGraph]:
     """Follow every part, in order; ``message`` makes what a worker process needs for some of them."""
     workers = min(jobs or min(os.cpu_count() or 1, _MOST_WORKERS), len(parts))
     if not sys.executable:
@@ -158,7 +89,7 @@ def follow_all(
         least = loads.index(min(loads))
         shares[least].append(number)
         loads[least] += weights[number] + 1
-    found: dict[int, Part] = {}
+    found: dict[int, CallGraph] = {}
     threads = []
     for share in shares[1:]:
         data = message([parts[n] for n in share])
@@ -174,7 +105,7 @@ def follow_all(
     return [found[n] for n in range(len(parts))]
 
 
-def follow_some(project: Project, rows: Catalogue, parts: list[frozenset[str]]) -> list[Part]:
+def follow_some(project: Project, rows: Catalogue, parts: list[frozenset[str]]) -> list[CallGraph]:
     """Follow these parts one after the other, each as if it were the only one."""
     found = []
     index = Index(project)
@@ -185,7 +116,7 @@ def follow_some(project: Project, rows: Catalogue, parts: list[frozenset[str]]) 
     return found
 
 
-def _elsewhere(share: list[int], data: bytes, found: dict[int, Part]) -> None:
+def _elsewhere(share: list[int], data: bytes, found: dict[int, CallGraph]) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _WORKER],
@@ -196,10 +127,10 @@ def _elsewhere(share: list[int], data: bytes, found: dict[int, Part]) -> None:
             check=True,
         )
         # Written a moment ago by our own process, and by nobody else.
-        answers = pickle.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError, EOFError, TypeError, pickle.UnpicklingError):
+        answers = [CallGraph(*plain) for plain in marshal.loads(done.stdout)]
+    except (OSError, subprocess.SubprocessError, ValueError, EOFError, TypeError):
         return
-    if isinstance(answers, list) and len(answers) == len(share):
+    if len(answers) == len(share):
         found.update(zip(share, answers, strict=True))
 
 

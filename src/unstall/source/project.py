@@ -112,7 +112,7 @@ class Project:
     ) -> None:
         self.paths = paths
         self._around = around
-        self._outlines = outlines
+        self.outlines = outlines
         self._load = load
         self._facts: dict[int, FileFacts] = {}
         self._modules: dict[str, int] = {}
@@ -148,7 +148,7 @@ class Project:
 
     def outline(self, number: int) -> Outline:
         """What is known of a file without unpacking it."""
-        return self._outlines[number]
+        return self.outlines[number]
 
     def module(self, stem: str) -> int | None:
         """The file of a module by its path without ``.py``; a package's is its ``__init__``."""

@@ -48,7 +48,7 @@ class Checked:
         new = {path: text for path, text in texts.items() if (path, text) not in self._known}
         self._known |= {(path, new[path]): entry for path, entry in _facts(new).items()}
         entries = self._stored.entries | {path: self._known[path, text] for path, text in texts.items()}
-        stored = dataclasses.replace(self._stored, entries=entries, changed=frozenset(texts))
+        stored = dataclasses.replace(self._stored, entries=entries, keeps=False)
         collecting = gc.isenabled()
         gc.disable()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 from unstall.model import Entrance, Site
 from unstall.source import facts as f
@@ -64,18 +65,40 @@ _KIND_ORDER = [
 ROUTED = frozenset(["endpoint", "websocket", "dependency", "middleware", "exception-handler", "background", "lifespan"])
 
 
-class Entrances:
-    """Names entrances when they are asked for."""
+class Known(NamedTuple):
+    """What an earlier run found: kind, label, line and qualname of entrances, what is registered or included where."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    named: dict[FunctionKey, tuple[str, str, int, str]]
+    registered: dict[FunctionKey, tuple[str, str]]
+    included: dict[tuple[int, str], str]
+    routes: int
+
+
+class Entrances:
+    """Names entrances when they are asked for. ``known`` holds where only bodies of ``changed`` files were edited since."""
+
+    def __init__(
+        self, resolver: Resolver, known: Known | None = None, changed: frozenset[int] | set[int] = frozenset()
+    ) -> None:
         self.r = resolver
         self.project = resolver.project
+        self._known, self._changed = known, changed
         self._named: dict[FunctionKey, Entrance] = {}
+
+    def known(self) -> Known:
+        """What was found, for a later run."""
+        named = {key: (e.kind, e.label, e.site.line, e.site.qualname) for key, e in self._named.items()}
+        return Known(named, self._registered, self._included, self.count_routes())
 
     def name(self, key: FunctionKey, on_loop: bool = False) -> Entrance:
         """The entrance that a coroutine function, or a function handed to the loop, is."""
         if key not in self._named:
-            self._named[key] = self._name(key, on_loop)
+            known = self._known.named.get(key) if self._known is not None and key[0] not in self._changed else None
+            if known is not None:
+                kind, label, line, qualname = known
+                self._named[key] = Entrance(kind, label, Site(self.project.paths[key[0]], line, 1, qualname))
+            else:
+                self._named[key] = self._name(key, on_loop)
         return self._named[key]
 
     def _name(self, key: FunctionKey, on_loop: bool) -> Entrance:
@@ -91,6 +114,8 @@ class Entrances:
 
     def count_routes(self) -> int:
         """How many functions of the project a framework serves as endpoints or websockets, sync ones included."""
+        if self._known is not None:
+            return self._known.routes
         found = {key for key, (kind, _) in self._registered.items() if kind in ("endpoint", "websocket")}
         for file in range(len(self.project.paths)):
             for at in self.project.outline(file).routed:
@@ -222,6 +247,8 @@ class Entrances:
     @cached_property
     def _included(self) -> dict[tuple[int, str], str]:
         """Prefixes that ``include_router`` puts before a router's own."""
+        if self._known is not None:
+            return self._known.included
         found: dict[tuple[int, str], tuple[str, tuple[int, str] | None]] = {}
         for file, number in self.r.index.callers("include_router", 100_000):
             call = self.project.facts(file).calls[number]
@@ -253,6 +280,8 @@ class Entrances:
     @cached_property
     def _registered(self) -> dict[FunctionKey, tuple[str, str]]:
         """Functions that are handed to a framework by a call."""
+        if self._known is not None:
+            return self._known.registered
         found: dict[FunctionKey, tuple[str, str]] = {}
         for name, (kind, position) in _REGISTER.items():
             for file, number in self.r.index.callers(name, 100_000):

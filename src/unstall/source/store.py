@@ -18,29 +18,72 @@ from unstall.source.parallel import packed, read_all
 from unstall.source.project import read_source
 
 CACHE_DIR = ".unstall_cache"
-FACTS, REPORT = "facts", "report"
+FACTS, EDITS, REPORT = "facts", "edits", "report"
 _MAGIC = b"unstall-cache\n"
 _DIGEST = 20
 _RACY_NS = 2_000_000_000
 """A file changed this shortly before the cache was written may change again without its time moving."""
+_FEW, _FEW_OF = 8, 20
+"""So many edited files, or one in so many, are kept beside the facts of all: those are not written again."""
 
-Entry = tuple[int, int, bytes, tuple[Any, ...], bytes]
-"""Size, modification time, digest of the content, outline, facts."""
+Entry = tuple[int, int, bytes, tuple[Any, ...], Any]
+"""Size, modification time, digest of the content, outline, and the facts: as bytes, or where they are on disk."""
 
 
 @dataclass(slots=True)
 class Stored:
-    """The facts of a project, by path; ``changed`` are those whose content is not what the cache had."""
+    """The facts of a project, by path.
 
+    ``base`` are the entries that the file ``facts`` has; what changed since is in ``edits``. ``read`` files were parsed
+    now. ``keeps`` is True where what follows from the facts may be kept beside them.
+    """
+
+    root: Path
     entries: dict[str, Entry]
-    changed: frozenset[str]
+    base: dict[str, Entry]
     read: int
-    same_files: bool
+    disk: Disk | None = None
+    keeps: bool = False
+    damaged: bool = False
 
     def state(self, asked: str) -> bytes:
         """A digest of all that a report depends on; ``asked`` are the options."""
-        rows = (path.encode() + entry[2] for path, entry in self.entries.items())
-        return _digest(b"\n".join((version().encode(), asked.encode(), *rows)))
+        return _state(self.entries, asked)
+
+    def base_state(self, asked: str) -> bytes:
+        """The same of the files as they were when all facts were written."""
+        return _state(self.base, asked)
+
+    def changed(self) -> list[str]:
+        """The paths whose content is not what the base has."""
+        if self.entries.keys() != self.base.keys():
+            return sorted(self.entries)
+        return [path for path, entry in self.entries.items() if entry[2] != self.base[path][2]]
+
+    def body(self, path: str, entry: Entry | None = None) -> bytes:
+        """The packed facts of one file; read from its source where those on disk are damaged."""
+        entry = entry or self.entries[path]
+        if isinstance(entry[4], bytes):
+            return entry[4]
+        found = self.disk.body(*entry[4]) if self.disk is not None else None
+        if found is None:
+            self.damaged = True
+            self.read += 1
+            found = read_all([read_source(self.root / path) or b""])[0][1]
+        return found
+
+    def anchor(self) -> None:
+        """Make what the files are now the base."""
+        if not self.changed() and not self.damaged:
+            return
+        rows = {path: (*entry[:4], self.body(path)) for path, entry in self.entries.items()}
+        _save_all(self.root, rows)
+        self.base, self.entries = rows, rows
+
+
+def _state(entries: dict[str, Entry], asked: str) -> bytes:
+    rows = (path.encode() + entry[2] for path, entry in entries.items())
+    return _digest(b"\n".join((version().encode(), asked.encode(), *rows)))
 
 
 @cache
@@ -57,47 +100,59 @@ def version() -> str:
 
 def collect(root: Path, paths: list[str], cached: bool = True, jobs: int | None = None) -> Stored:
     """The facts of these files."""
-    written_ns, known = _load(root / CACHE_DIR / FACTS) if cached else (0, {})
+    disk = Disk.opened(root / CACHE_DIR / FACTS) if cached else None
+    base = disk.entries if disk is not None else {}
+    edits = load_pack(root / CACHE_DIR / EDITS) if disk is not None else None
+    apart: dict[str, Entry] = edits[1] if edits is not None and disk is not None and edits[0] == disk.digest else {}
     entries: dict[str, Entry] = {}
     todo: list[tuple[str, bytes, int, int]] = []
     for path in paths:
-        entry = known.get(path)
+        entry = apart.get(path) or base.get(path)
         try:
-            stat = os.stat(root / path)
+            stat = os.stat(os.path.join(root, path))
         except OSError:
             stat = None
         unmoved = entry is not None and stat is not None and (stat.st_size, stat.st_mtime_ns) == entry[:2]
-        if unmoved and entry is not None and entry[1] < written_ns - _RACY_NS:
+        if unmoved and entry is not None and disk is not None and entry[1] < disk.written_ns - _RACY_NS:
             entries[path] = entry
             continue
         data = read_source(root / path)
         size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat is not None else (0, 0)
         if data is None:
             entries[path] = (size, mtime_ns, b"", *packed(f.unreadable("cannot be read, or larger than 4 MB", 0)))
-        elif entry is not None and entry[2] == _digest(data):
-            entries[path] = (size, mtime_ns, *entry[2:])
+            continue
+        digest = _digest(data)
+        same = next((e for e in (entry, base.get(path)) if e is not None and e[2] == digest), None)
+        if same is not None:
+            entries[path] = (size, mtime_ns, *same[2:])
         else:
             todo.append((path, data, size, mtime_ns))
-    read = len(todo)
     answers = read_all([data for _, data, _, _ in todo], jobs)
     for (path, data, size, mtime_ns), answer in zip(todo, answers, strict=True):
         entries[path] = (size, mtime_ns, _digest(data), *answer)
-    del todo, answers
-    changed = frozenset(path for path, entry in entries.items() if path not in known or known[path][2] != entry[2])
-    same_files = entries.keys() == known.keys()
-    if cached and (read or not same_files):
-        save_pack(root / CACHE_DIR, FACTS, (version(), entries))
-    return Stored(entries, changed, read, same_files)
+    stored = Stored(root, entries, base, len(todo), disk, cached)
+    if cached:
+        _save(stored, apart)
+    return stored
+
+
+def _save(stored: Stored, apart: dict[str, Entry]) -> None:
+    """Keep what was read now: beside the facts of all where it is little."""
+    changed = stored.changed()
+    if stored.disk is None or stored.entries.keys() != stored.base.keys() or _are_many(changed, stored):
+        stored.anchor()
+    elif changed != sorted(apart) or stored.read:
+        edits = {path: stored.entries[path] for path in changed}
+        save_pack(stored.root / CACHE_DIR, EDITS, (stored.disk.digest, edits))
+
+
+def _are_many(changed: list[str], stored: Stored) -> bool:
+    return len(changed) > max(_FEW, len(stored.base) // _FEW_OF)
 
 
 def outline_of(entry: Entry) -> f.Outline:
     """The outline of one entry."""
     return f.Outline(*entry[3])
-
-
-def facts_of(entry: Entry, properties: frozenset[str] | None = None) -> f.FileFacts:
-    """Unpack one entry."""
-    return unpacked(entry[4], properties)
 
 
 def unpacked(packed_facts: bytes, properties: frozenset[str] | None = None) -> f.FileFacts:
@@ -112,11 +167,57 @@ def _digest(data: bytes) -> bytes:
 # --- the file on disk ---------------------------------------------------------------------------------
 
 
-def _load(path: Path) -> tuple[int, dict[str, Entry]]:
-    found = load_pack(path)
-    if found is None or found[0] != version():
-        return 0, {}
-    return path.stat().st_mtime_ns, found[1]
+class Disk:
+    """The file of all facts: a head with everything but the facts themselves, which are read where they are needed."""
+
+    def __init__(self, fd: int, head: tuple[str, dict[str, Entry]], digest: bytes, start: int) -> None:
+        self._fd, self._start = fd, start
+        self.entries, self.digest = head[1], digest
+        self.written_ns = os.fstat(fd).st_mtime_ns
+
+    @classmethod
+    def opened(cls, path: Path) -> Disk | None:
+        """None where there is none, or it is damaged or of another version."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        first = len(_MAGIC) + _DIGEST + 8
+        opening = os.pread(fd, first, 0)
+        size = (
+            int.from_bytes(opening[-8:], "little") if opening[: len(_MAGIC)] == _MAGIC and len(opening) == first else 0
+        )
+        data = os.pread(fd, size, first) if 0 < size <= os.fstat(fd).st_size else b""
+        digest = opening[len(_MAGIC) : -8]
+        # marshal trusts its input, so only what has the digest it was written with is given to it.
+        if not data or digest != _digest(data):
+            os.close(fd)
+            return None
+        head = marshal.loads(data)
+        if head[0] != version():
+            os.close(fd)
+            return None
+        return cls(fd, head, digest, first + size)
+
+    def body(self, offset: int, length: int, digest: bytes) -> bytes | None:
+        """The packed facts of one file; None where they are damaged."""
+        data = os.pread(self._fd, length, self._start + offset)
+        return data if _digest(data) == digest else None
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+
+def _save_all(root: Path, entries: dict[str, Entry]) -> None:
+    """Write the facts of all files."""
+    offset, rows, bodies = 0, {}, []
+    for path, entry in entries.items():
+        body = entry[4]
+        rows[path] = (*entry[:4], (offset, len(body), _digest(body)))
+        offset += len(body)
+        bodies.append(body)
+    head = marshal.dumps((version(), rows))
+    _write(root / CACHE_DIR, FACTS, [_MAGIC, _digest(head), len(head).to_bytes(8, "little"), head, *bodies])
 
 
 def load_pack(path: Path) -> Any:
@@ -135,6 +236,10 @@ def load_pack(path: Path) -> Any:
 def save_pack(folder: Path, name: str, content: Any) -> None:
     """Write a pack whole or not at all; a folder that cannot be written to only costs time."""
     payload = marshal.dumps(content)
+    _write(folder, name, [_MAGIC, _digest(payload), payload])
+
+
+def _write(folder: Path, name: str, pieces: list[bytes]) -> None:
     try:
         folder.mkdir(exist_ok=True)
         ignore = folder / ".gitignore"
@@ -143,8 +248,7 @@ def save_pack(folder: Path, name: str, content: Any) -> None:
         handle, part = tempfile.mkstemp(dir=folder, prefix=name, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + _digest(payload))
-                file.write(payload)
+                file.writelines(pieces)
             os.replace(part, folder / name)
         except BaseException:
             Path(part).unlink(missing_ok=True)

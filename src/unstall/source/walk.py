@@ -2,190 +2,253 @@
 
 from __future__ import annotations
 
+import marshal
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 from unstall.catalogue import Row
-from unstall.source.calls import Edge, Link
+from unstall.source.callgraph import HAS_LONG_ROW, HAS_ROW, Arc, CallGraph, FunctionKey, walked
 from unstall.source.facts import ASYNC
-from unstall.source.values import Activation
 
 Place = tuple[int, int, int]
 """File, line and column of a primitive."""
-FunctionKey = tuple[int, int]
-
-
 Lock = tuple[int, str]
 """File and name of a lock."""
-
-
-class Caller(NamedTuple):
-    """What a reader is told of an activation."""
-
-    file: int
-    function: int
-    qualname: str
-    flags: int
-
-
-class Hop(NamedTuple):
-    """An edge, and the activation whose body has it."""
-
-    caller: Activation | Caller
-    edge: Edge
-
-
-class Reached(NamedTuple):
-    """A chain from a coroutine: its hops, the last of which is the primitive."""
-
-    entrance: Activation | Caller
-    hops: tuple[Hop, ...]
-
-    def judged(self, long: frozenset[Lock]) -> Reached:
-        """A lock that everybody holds for a few instructions only is worth a note, not an error."""
-        *above, (caller, edge) = self.hops
-        if edge.section is None or edge.row is None or (caller.file, edge.section[2]) in long:
-            return self
-        return Reached(self.entrance, (*above, Hop(caller, edge._replace(row=replace(edge.row, duration="S")))))
-
-
-Awaiters = dict[FunctionKey, list[tuple[FunctionKey, Hop]]]
+Start = tuple[FunctionKey, int]
+"""A coroutine, and the line in it where a chain begins."""
 _RANK = {"U": 0, "L": 1, "S": 2}
 
 
-def row_of(reached: Reached) -> Row:
-    """The row that a chain ends with."""
-    row = reached.hops[-1].edge.row
-    assert row is not None
-    return row
+class Hop(NamedTuple):
+    """An arc, and the function whose body has it."""
+
+    caller: FunctionKey
+    qualname: str
+    arc: Arc
 
 
-def better(one: Reached, other: Reached, long: bool) -> bool:
-    """True for the worse row, then for the shorter chain; ``long`` says how long locks there are held."""
-    return _order(one, long) < _order(other, long)
+class Reached(NamedTuple):
+    """A chain from a coroutine of a graph: its hops as node and arc, the last of which is the primitive."""
 
+    graph: Graph
+    start: int
+    hops: tuple[tuple[int, Arc], ...]
 
-def _order(reached: Reached, long: bool) -> tuple[int, int]:
-    is_short = not long and reached.hops[-1].edge.section is not None
-    return _RANK["S" if is_short else row_of(reached).duration], len(reached.hops)
+    @property
+    def entrance(self) -> FunctionKey:
+        """The function that the chain begins in."""
+        return self.graph.plain.functions[self.start]
 
+    @property
+    def is_async(self) -> bool:
+        """False where the chain begins in a function that was handed to the loop."""
+        return self.graph.is_async(self.start)
 
-def told(reached: Reached, callers: dict[Activation, Caller]) -> Reached:
-    """A chain without the activations, so that they can be forgotten or left behind."""
-    return Reached(
-        _caller(reached.entrance, callers),
-        tuple([Hop(_caller(hop.caller, callers), hop.edge._replace(target=None)) for hop in reached.hops]),
-    )
+    @property
+    def row(self) -> Row:
+        """The row that the chain ends with. A lock that everybody holds for a few instructions only is short."""
+        node, arc = self.hops[-1]
+        row = self.graph.row(arc.row)
+        return replace(row, duration="S") if self.graph.is_brief(node, arc) else row
 
-
-def _caller(act: Activation | Caller, callers: dict[Activation, Caller]) -> Caller:
-    if isinstance(act, Caller):
-        return act
-    found = callers.get(act)
-    if found is None:
-        found = callers[act] = Caller(act.file, act.function, act.func.qualname, act.func.flags)
-    return found
+    def told(self) -> tuple[Hop, ...]:
+        """The hops with what a reader is told of their callers."""
+        return tuple([self.graph.hop(node, arc) for node, arc in self.hops])
 
 
 class Graph:
-    """All linked activations."""
+    """One part's call graph, walked from its seeds."""
 
-    def __init__(self, links: dict[Activation, Link]) -> None:
-        self.links = links
-        self._blocking: set[Activation] = set()
-        self.long_locks = self._long_locks()
-        self._reach: dict[Activation, dict[Place, tuple[Hop, ...]]] = {}
-        self._blocking = self._reaching_primitives()
+    def __init__(self, plain: CallGraph) -> None:
+        self.plain = plain
+        self.nodes, self.starts = walked(plain)
+        self.long: frozenset[Lock] = frozenset()
+        """The locks that somebody holds for long, in whatever part; set before chains are asked for."""
+        self._arcs: dict[int, dict[int, tuple[Arc, ...]]] = {}
+        self._rows: dict[int, Row] = {}
+        self._reach: dict[int, dict[Place, tuple[tuple[int, Arc], ...]]] = {}
 
-    def _long_locks(self) -> frozenset[Lock]:
-        """The locks that somebody holds across something that blocks, or an await."""
-        locks = [(act, e) for act, link in self.links.items() for e in link.edges if e.section is not None]
+    def row(self, number: int) -> Row:
+        """One of the graph's rows."""
+        if number not in self._rows:
+            self._rows[number] = self.plain.row(number)
+        return self._rows[number]
+
+    def is_async(self, node: int) -> bool:
+        """True for coroutines."""
+        return bool(self.plain.names[self.plain.functions[node]][1] & ASYNC)
+
+    def hop(self, node: int, arc: Arc) -> Hop:
+        """What a reader is told of an arc."""
+        key = self.plain.functions[node]
+        return Hop(key, self.plain.names[key][0], arc)
+
+    def is_brief(self, node: int, arc: Arc) -> bool:
+        """True for a lock that nobody holds for long."""
+        return arc.section is not None and (self.plain.functions[node][0], arc.section[2]) not in self.long
+
+    def arcs(self, node: int) -> tuple[Arc, ...]:
+        """What a node does, unpacked with all others of its file."""
+        file = self.plain.functions[node][0]
+        known = self._arcs.get(file)
+        if known is None:
+            make = tuple.__new__
+            packed = marshal.loads(self.plain.arcs[file])
+            known = self._arcs[file] = {at: tuple([make(Arc, arc) for arc in arcs]) for at, arcs in packed.items()}
+        return known[node]
+
+    # --- what blocks ----------------------------------------------------------------------------------
+
+    def long_locks(self) -> frozenset[Lock]:
+        """The locks that somebody in this part holds across something that blocks, or an await."""
+        live = set(self.nodes) if self.plain.locked else set()
+        locks = [(node, arc) for node in self.plain.locked if node in live for arc in self.arcs(node) if arc.section]
         if not locks:
             return frozenset()
-        self._blocking = self._reaching_primitives(locks_too=False)
+        blocking = self._reaching(HAS_LONG_ROW)
         return frozenset(
-            (act.file, e.section[2]) for act, e in locks if e.section is not None and self._is_long(act, e)
+            (self.plain.functions[node][0], arc.section[2])
+            for node, arc in locks
+            if arc.section is not None and self._is_long(node, arc, blocking)
         )
 
-    def _is_long(self, act: Activation, lock: Edge) -> bool:
+    def _is_long(self, node: int, lock: Arc, blocking: set[int]) -> bool:
         """True where something that blocks, or an await, happens while the lock is held."""
         if lock.section is None or lock.section[1] < 0:
             return True
         first, last, _ = lock.section
-        inside = (e for e in self.links[act].edges if first <= e.line <= last and e.section is None)
-        return any(e.row.duration != "S" if e.row is not None else e.target in self._blocking for e in inside)
+        inside = (arc for arc in self.arcs(node) if first <= arc.line <= last and arc.section is None)
+        return any(self.row(arc.row).duration != "S" if arc.row >= 0 else arc.target in blocking for arc in inside)
 
-    def _reaching_primitives(self, locks_too: bool = True) -> set[Activation]:
-        """Activations from which synchronous calls alone lead to a primitive."""
-        callers: dict[Activation, list[Activation]] = defaultdict(list)
-        pending: list[Activation] = []
-        for act, link in self.links.items():
-            for edge in link.edges:
-                if edge.target is not None and edge.how != "await":
-                    callers[edge.target].append(act)
-            if any(
-                e.row is not None and (locks_too or (e.section is None and e.row.duration != "S")) for e in link.edges
-            ):
-                pending.append(act)
+    @cached_property
+    def _callers(self) -> dict[int, list[int]]:
+        """Who calls a node without awaiting it."""
+        callers: dict[int, list[int]] = defaultdict(list)
+        targets = self.plain.targets
+        for node in self.nodes:
+            for target in targets[node]:
+                if target >= 0:
+                    callers[target].append(node)
+        return callers
+
+    @cached_property
+    def blocking(self) -> set[int]:
+        """Nodes from which synchronous calls alone lead to a primitive."""
+        return self._reaching(HAS_ROW)
+
+    def _reaching(self, mark: int) -> set[int]:
+        marks, callers = self.plain.marks, self._callers
+        pending = [node for node in self.nodes if marks[node] & mark]
         found = set(pending)
         while pending:
-            for caller in callers[pending.pop()]:
+            for caller in callers.get(pending.pop(), ()):
                 # A coroutine's own body runs on the loop, but nobody reaches it by a synchronous call.
                 if caller not in found:
                     found.add(caller)
-                    if not caller.func.flags & ASYNC:
+                    if not self.is_async(caller):
                         pending.append(caller)
         return found
 
-    def reach(self, start: Activation) -> dict[Place, tuple[Hop, ...]]:
-        """From a synchronous activation, the shortest chain to every primitive."""
+    # --- chains ---------------------------------------------------------------------------------------
+
+    def reach(self, start: int) -> dict[Place, tuple[tuple[int, Arc], ...]]:
+        """From a synchronous node, the shortest chain to every primitive."""
         known = self._reach.get(start)
         if known is not None:
             return known
-        found: dict[Place, tuple[Hop, ...]] = {}
+        found: dict[Place, tuple[tuple[int, Arc], ...]] = {}
+        blocking, functions = self.blocking, self.plain.functions
         seen = {start}
-        queue: deque[tuple[Activation, tuple[Hop, ...]]] = deque([(start, ())])
+        queue: deque[tuple[int, tuple[tuple[int, Arc], ...]]] = deque([(start, ())])
         while queue:
-            act, hops = queue.popleft()
-            link = self.links.get(act)
-            for edge in link.edges if link is not None else ():
-                if edge.row is not None:
-                    found.setdefault((act.file, edge.line, edge.column), (*hops, Hop(act, edge)))
+            node, hops = queue.popleft()
+            for arc in self.arcs(node):
+                target = arc.target
+                if arc.row >= 0:
+                    found.setdefault((functions[node][0], arc.line, arc.column), (*hops, (node, arc)))
                     continue
-                target = edge.target
-                if target is None or edge.how == "await" or target in seen or target not in self._blocking:
-                    continue
-                if not target.func.flags & ASYNC:
+                follows = target >= 0 and arc.how != "await" and target not in seen and target in blocking
+                if follows and not self.is_async(target):
                     seen.add(target)
-                    queue.append((target, (*hops, Hop(act, edge))))
+                    queue.append((target, (*hops, (node, arc))))
         self._reach[start] = found
         return found
 
-    def chains(self, starts: Iterable[Activation]) -> Iterator[Reached]:
-        """Every chain of these activations, the first hop in their own body."""
-        for act in starts:
-            if act not in self._blocking:
+    def chains(self) -> Iterator[tuple[Place, Reached]]:
+        """Every chain, the first hop in the body of its start, with the place that it leads to."""
+        blocking, functions = self.blocking, self.plain.functions
+        for start in self.starts:
+            if start not in blocking:
                 continue
-            for edge in self.links[act].edges:
-                first = Hop(act, edge)
-                if edge.row is not None:
-                    yield Reached(act, (first,))
-                elif edge.target is not None and edge.how != "await" and edge.target in self._blocking:
-                    for hops in self.reach(edge.target).values():
-                        yield Reached(act, (first, *hops))
+            file = functions[start][0]
+            for arc in self.arcs(start):
+                first = start, arc
+                if arc.row >= 0:
+                    yield (file, arc.line, arc.column), Reached(self, start, (first,))
+                elif arc.target >= 0 and arc.how != "await" and arc.target in blocking:
+                    for place, hops in self.reach(arc.target).items():
+                        yield place, Reached(self, start, (first, *hops))
 
-    def awaiters(self) -> Awaiters:
-        """For each coroutine function, which coroutine functions await it, and where."""
-        callers: dict[Activation, Caller] = {}
-        found: dict[FunctionKey, dict[FunctionKey, Hop]] = defaultdict(dict)
-        for act, link in self.links.items():
-            if act.func.flags & ASYNC:
-                for edge in link.edges:
-                    if edge.how == "await" and edge.target is not None:
-                        key = edge.target.file, edge.target.function
-                        caller = act.file, act.function
-                        if caller not in found[key]:
-                            found[key][caller] = Hop(_caller(act, callers), edge._replace(target=None))
-        return {key: list(rows.items()) for key, rows in found.items()}
+    def order(self, reached: Reached) -> tuple[int, int]:
+        """The worse row first, then the shorter chain."""
+        node, arc = reached.hops[-1]
+        rank = _RANK["S" if self.is_brief(node, arc) else self.row(arc.row).duration]
+        return rank, len(reached.hops)
+
+    def await_of(self, node: int, key: FunctionKey) -> Hop:
+        """Where a node awaits a function."""
+        functions = self.plain.functions
+        return next(
+            self.hop(node, arc)
+            for arc in self.arcs(node)
+            if arc.how == "await" and arc.target >= 0 and functions[arc.target] == key
+        )
+
+
+class Walks:
+    """The graphs of all parts, judged by what all of them know of locks."""
+
+    def __init__(self, plain: list[CallGraph]) -> None:
+        self.graphs = [Graph(each) for each in plain]
+        long = frozenset().union(*(graph.long_locks() for graph in self.graphs))
+        for graph in self.graphs:
+            graph.long = long
+
+    def chains(self) -> dict[Place, dict[Start, Reached]]:
+        """By place and start, the worst chain, of those as bad the shortest."""
+        found: dict[Place, dict[Start, Reached]] = defaultdict(dict)
+        for graph in self.graphs:
+            for place, reached in graph.chains():
+                start = reached.entrance, reached.hops[0][1].line
+                rows = found[place]
+                known = rows.get(start)
+                if known is None or graph.order(reached) < known.graph.order(known):
+                    rows[start] = reached
+        return found
+
+    @cached_property
+    def awaiters(self) -> dict[FunctionKey, dict[FunctionKey, tuple[Graph, int]]]:
+        """For each coroutine function, which coroutine functions await it, and the node where each does first."""
+        found: dict[FunctionKey, dict[FunctionKey, tuple[Graph, int]]] = {}
+        for graph in self.graphs:
+            functions, targets, names = graph.plain.functions, graph.plain.targets, graph.plain.names
+            for node in graph.nodes:
+                caller = functions[node]
+                if names[caller][1] & ASYNC:
+                    for target in targets[node]:
+                        if target < 0:
+                            found.setdefault(functions[~target], {}).setdefault(caller, (graph, node))
+        return found
+
+    def unknown(self) -> dict[tuple[int, int, str], None]:
+        """What was not followed: file, line, and what it is."""
+        found: dict[tuple[int, int, str], None] = {}
+        for graph in self.graphs:
+            if graph.plain.unknown:
+                for node in graph.nodes:
+                    for line, what in graph.plain.unknown.get(node, ()):
+                        found[graph.plain.functions[node][0], line, what] = None
+        return found

@@ -1,0 +1,143 @@
+"""Chains to findings: one for each place that blocks, with the ways that lead there, worst first."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from unstall.model import CallChain, Entrance, Finding, Site, Step
+from unstall.source.callgraph import FunctionKey
+from unstall.source.routes import ROUTED, Entrances
+from unstall.source.walk import Graph, Hop, Reached, Walks
+
+if TYPE_CHECKING:
+    from unstall.source.check import Options
+
+SEVERITIES = {"U": "error", "L": "warning", "S": "note"}
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+_MOST_CHAINS = 200
+"""Of one finding; with every route, ten times as many."""
+_DEEPEST_AWAITS = 6
+
+Ups = list[tuple[Entrance, tuple[Hop, ...]]]
+"""How routes await their way to a coroutine."""
+
+
+class _Way(NamedTuple):
+    """A chain and the awaits above it, before its steps are spelled out: most are only counted."""
+
+    entrance: Entrance
+    above: tuple[Hop, ...]
+    reached: Reached
+
+    @property
+    def order(self) -> tuple[bool, int, str, int]:
+        first = self.above[0].arc if self.above else self.reached.hops[0][1]
+        steps = len(self.above) + len(self.reached.hops)
+        return self.entrance.kind not in ROUTED, steps, self.entrance.label, first.line
+
+
+class _Await(NamedTuple):
+    """A node that awaits a function."""
+
+    graph: Graph
+    node: int
+    awaited: FunctionKey
+
+
+class Finder:
+    """Makes findings of the chains of one project."""
+
+    def __init__(self, walks: Walks, paths: list[str], entrances: Entrances, options: Options) -> None:
+        self.walks, self.paths, self.entrances, self.options = walks, paths, entrances, options
+        self._ups: dict[FunctionKey, Ups] = {}
+        self._seen_keys: dict[str, int] = defaultdict(int)
+
+    def findings(self) -> list[Finding]:
+        """All of them."""
+        by_place = self.walks.chains()
+        found = []
+        for place in sorted(by_place, key=lambda p: (self.paths[p[0]], p[1], p[2])):
+            finding = self._finding(list(by_place[place].values()))
+            if finding is not None:
+                found.append(finding)
+        found.sort(key=lambda f: (_ORDER[f.severity], f.site.path, f.site.line, f.site.column))
+        return found
+
+    def _finding(self, many: list[Reached]) -> Finding | None:
+        worst = min(many, key=lambda reached: reached.graph.order(reached))
+        row = worst.row
+        last = worst.graph.hop(*worst.hops[-1])
+        path = self.paths[last.caller[0]]
+        base = f"{path}::{last.qualname}::{row.rule}::{row.name}"
+        self._seen_keys[base] += 1
+        key = base if self._seen_keys[base] == 1 else f"{base}#{self._seen_keys[base]}"
+        if not self._selected(row.rule):
+            return None
+        only_routes = self.options.entrances == "routes"
+        ways = [
+            _Way(entrance, above, reached)
+            for reached in many
+            for entrance, above in self._entered_by(reached)
+            if not only_routes or entrance.kind in ROUTED
+        ]
+        if not ways:
+            return None
+        ways.sort(key=lambda way: way.order)
+        shown = ways[: _MOST_CHAINS * (10 if self.options.every_route else 1)]
+        return Finding(
+            row.rule,
+            SEVERITIES[row.duration],
+            Site(path, last.arc.line, last.arc.column, last.qualname),
+            row.primitive(),
+            tuple(self._chain(way) for way in shown),
+            key,
+            row.remedy or None,
+        )
+
+    def _selected(self, rule: str) -> bool:
+        options = self.options
+        if options.select and not any(rule.startswith(s) for s in options.select):
+            return False
+        return not any(rule.startswith(s) for s in options.ignore)
+
+    def _chain(self, way: _Way) -> CallChain:
+        steps = tuple([self._step(hop) for hop in (*way.above, *way.reached.told())])
+        return CallChain(way.entrance, steps, way.reached.row.primitive())
+
+    def _step(self, hop: Hop) -> Step:
+        arc = hop.arc
+        site = Site(self.paths[hop.caller[0]], arc.line, arc.column, hop.qualname)
+        return Step(site, arc.text, arc.how, "inferred" if arc.inferred else "resolved")
+
+    def _entered_by(self, reached: Reached) -> Ups:
+        """The nearest route that awaits its way to a coroutine, or every one, with the awaits; else itself."""
+        start = reached.entrance
+        if start not in self._ups:
+            self._ups[start] = self._found_above(start, not reached.is_async)
+        return self._ups[start]
+
+    def _found_above(self, start: FunctionKey, on_loop: bool) -> Ups:
+        own = self.entrances.name(start, on_loop)
+        if own.kind in ROUTED:
+            return [(own, ())]
+        found: Ups = []
+        seen = {start}
+        queue: deque[tuple[FunctionKey, tuple[_Await, ...]]] = deque([(start, ())])
+        while queue:
+            at, above = queue.popleft()
+            if len(above) >= _DEEPEST_AWAITS:
+                continue
+            for caller, (graph, node) in self.walks.awaiters.get(at, {}).items():
+                if caller in seen:
+                    continue
+                seen.add(caller)
+                entrance = self.entrances.name(caller)
+                way = (_Await(graph, node, at), *above)
+                if entrance.kind in ROUTED:
+                    found.append((entrance, tuple([each.graph.await_of(each.node, each.awaited) for each in way])))
+                    if not self.options.every_route:
+                        return found
+                else:
+                    queue.append((caller, way))
+        return found or [(own, ())]
