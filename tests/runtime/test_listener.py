@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import random
 import resource
 import select
@@ -15,7 +16,7 @@ from tests.runtime.conftest import free_port, wait_for
 from tests.runtime.test_wire import damaged
 
 from unstall.runtime import listener
-from unstall.runtime.listener import CONNECTIONS, Listener
+from unstall.runtime.listener import CONNECTIONS, SHARED_REQUESTS, SHARED_S, Listener
 from unstall.runtime.wire import Request
 
 GET = b"GET /livez HTTP/1.1\r\nHost: pod\r\n\r\n"
@@ -215,3 +216,59 @@ def test_a_taken_port_is_an_error_of_the_one_who_comes_second(running: Running) 
     with pytest.raises(OSError):
         second.listen(running.port)
     assert not second.listening
+
+
+class Connected:
+    """A listener whose clients and clock are the test's; each answer has a number of its own."""
+
+    def __init__(self, shared: tuple[str, ...]) -> None:
+        self.answers = 0
+        self.epoll = select.epoll()
+        self.listener = Listener(self.epoll, self.answer, shared)
+
+    def answer(self, request: Request, peer: str) -> tuple[int, str, bytes]:
+        self.answers += 1
+        return 200, "text/plain", b"answer %d\n" % self.answers
+
+    def ask(self, *pieces: bytes, now: float) -> bytes:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = ours.detach()
+            connection = listener.Connection(_socket.socket(fileno=fd), "127.0.0.1", now)
+            self.listener._open[fd] = connection
+            for piece in pieces:
+                theirs.sendall(piece)
+                self.listener.handle(fd, select.EPOLLIN, now)
+            theirs.settimeout(20)
+            body = everything(theirs).partition(b"\r\n\r\n")[2]
+            self.listener.expire(now + 60)
+            return body
+
+
+def test_many_who_ask_the_same_at_once_share_an_answer_for_a_moment_only() -> None:
+    asked = Connected(("/livez",))
+    assert [asked.ask(GET, now=100.0 + i / 1000) for i in range(5)] == [b"answer 1\n"] * 5
+    assert asked.ask(GET, now=100.0 + SHARED_S + 0.001) == b"answer 2\n"
+    assert asked.answers == 2
+
+
+def test_what_depends_on_who_asks_is_never_shared() -> None:
+    asked = Connected(("/livez",))
+    stalls = GET.replace(b"/livez", b"/stalls")
+    assert [asked.ask(stalls, now=100.0) for _ in range(2)] == [b"answer 1\n", b"answer 2\n"]
+
+
+def test_a_head_request_and_one_in_pieces_get_what_they_asked_for() -> None:
+    asked = Connected(("/livez",))
+    assert asked.ask(GET, now=100.0) == b"answer 1\n"
+    assert asked.ask(GET.replace(b"GET", b"HEAD"), now=100.0) == b""
+    assert asked.ask(GET[:9], GET[9:], now=100.0) == b"answer 3\n"
+    assert asked.ask(GET[9:], now=100.0 + 9).startswith(b'{"status":"refused"')  # the end of one is no request
+    assert asked.ask(GET, now=100.0) == b"answer 1\n"
+
+
+def test_no_more_than_so_many_answers_are_kept() -> None:
+    asked = Connected(("/livez",))
+    for i in range(SHARED_REQUESTS * 3):
+        asked.ask(GET.replace(b"pod", b"pod%d" % i), now=100.0)
+    assert len(asked.listener._shared) <= SHARED_REQUESTS

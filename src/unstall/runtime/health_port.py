@@ -65,7 +65,7 @@ class HealthPort:
         self.departed = metrics.Departed()
         self._say = say
         self._epoll = select.epoll()
-        self._listener = Listener(self._epoll, self.answer)
+        self._listener = Listener(self._epoll, self.answer, (LIVEZ, READYZ, STARTUPZ))
         self._pod = Pod(self._epoll, worker, map_fd, group_of(worker.pid, choices["supervisor"]), self.port)
         self._pod.departed = self.departed.add
         self._was_started = self._said = False

@@ -15,7 +15,7 @@ from unstall.runtime import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from unstall.runtime.wire import Request
 
@@ -29,6 +29,8 @@ SEND_BUFFER_BYTES = 131_072
 """The kernel's share of an answer that nobody reads."""
 IGNORED_BYTES = 131_072
 """How much a client may send in all: its request, and what it sends on though it has its answer."""
+SHARED_S, SHARED_BYTES, SHARED_REQUESTS = 0.01, 1024, 64
+"""For how long one answer is given to all who ask the same, byte for byte; how long and how many such requests may be."""
 _BODY = frozenset({"content-length", "transfer-encoding"})
 _LATER = (errno.EAGAIN, errno.EINTR)
 _TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -48,10 +50,16 @@ class Connection:
 
 
 class Listener:
-    """Serves one listening socket from an epoll loop that others share."""
+    """Serves one listening socket from an epoll loop that others share.
 
-    def __init__(self, epoll: select.epoll, answer: Callable[[Request, str], Answer]) -> None:
-        self._epoll, self._answer = epoll, answer
+    ``shared`` are the paths whose answer depends on nothing but the moment: many who ask at once get the same bytes.
+    """
+
+    def __init__(
+        self, epoll: select.epoll, answer: Callable[[Request, str], Answer], shared: Container[str] = ()
+    ) -> None:
+        self._epoll, self._answer, self._shared_paths = epoll, answer, shared
+        self._shared: dict[bytes, tuple[float, bytes]] = {}
         self._socket: _socket.socket | None = None
         self._open: dict[int, Connection] = {}
 
@@ -103,7 +111,7 @@ class Listener:
             if event & select.EPOLLOUT and connection.rest is not None:
                 self._send(connection)
             elif event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
-                self._read(connection)
+                self._read(connection, now)
         except OSError as error:
             if error.errno not in _LATER:
                 self._drop(connection)
@@ -124,7 +132,7 @@ class Listener:
             sock = _socket.socket(listening.family, listening.type, listening.proto, fd)
             connection = self._open[fd] = Connection(sock, address[0] if isinstance(address, tuple) else "", now)
             try:
-                self._read(connection)  # a request mostly comes with its connection
+                self._read(connection, now)  # a request mostly comes with its connection
             except OSError as error:
                 if error.errno not in _LATER:
                     self._drop(connection)
@@ -142,8 +150,14 @@ class Listener:
         self._open.pop(connection.sock.fileno(), None)
         connection.sock.close()  # which takes it out of the epoll set
 
-    def _read(self, connection: Connection) -> None:
+    def _read(self, connection: Connection, now: float) -> None:
         data = connection.sock.recv(16_384, _socket.MSG_DONTWAIT)
+        shared = self._shared.get(data)
+        if shared is not None and shared[0] > now and connection.rest is None and not connection.data:
+            connection.says_more = False
+            connection.rest = [memoryview(shared[1])]
+            self._send(connection)
+            return
         connection.ignored += len(data)
         if not data or connection.ignored > IGNORED_BYTES:
             self._drop(connection)
@@ -157,16 +171,23 @@ class Listener:
                 self._respond(connection, (status, wire.JSON, body), False)
                 return
             if request is not None:
+                whole_at_once = len(connection.data) == len(data) <= SHARED_BYTES
                 answer = self._answer(request, connection.peer)
                 connection.says_more = not _BODY.isdisjoint(request.headers)
-                self._respond(connection, answer, request.method == "HEAD")
+                whole = self._respond(connection, answer, request.method == "HEAD")
+                if whole_at_once and not connection.says_more and request.path in self._shared_paths:
+                    if len(self._shared) >= SHARED_REQUESTS:
+                        self._shared.clear()
+                    self._shared[data] = now + SHARED_S, whole
 
-    def _respond(self, connection: Connection, answer: Answer, head_only: bool) -> None:
+    def _respond(self, connection: Connection, answer: Answer, head_only: bool) -> bytes:
         status, kind, body = answer
         head = wire.head(status, kind, len(body), time.time())
         connection.data = b""
-        connection.rest = [memoryview(head)] if head_only else [memoryview(head), memoryview(body)]
+        whole = head if head_only else head + body
+        connection.rest = [memoryview(whole)]
         self._send(connection)
+        return whole
 
     def _send(self, connection: Connection) -> None:
         rest, sock = connection.rest, connection.sock
