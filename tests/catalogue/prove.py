@@ -135,7 +135,7 @@ def imported(tokens: list[str]) -> tuple[object, int]:
     for at, token in enumerate(tokens):
         if token in ("()", "[]", "*", "**"):
             break
-        if module is not None and not isinstance(getattr(module, token, module), types.ModuleType):
+        if module is not None and not is_module_or_unknown(module, token):
             break
         found = quietly_imported(".".join(tokens[: at + 1]))
         if found is None:
@@ -144,6 +144,13 @@ def imported(tokens: list[str]) -> tuple[object, int]:
     if module is None or (getattr(module, "__file__", None) is None and is_namespace(module)):
         raise Absent(tokens[0])
     return module, taken
+
+
+def is_module_or_unknown(module: object, name: str) -> bool:
+    try:
+        return isinstance(getattr(module, name, module), types.ModuleType)
+    except Exception:  # a lazy value of a library that is not configured
+        return False
 
 
 def is_namespace(module: object) -> bool:
