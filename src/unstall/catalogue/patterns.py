@@ -45,6 +45,14 @@ def expanded(pattern: str) -> Iterator[str]:
         yield from expanded(before + choice.strip() + after)
 
 
+def rooted(pattern: str) -> tuple[str, ...]:
+    """The patterns by which this one is filed: one a first name, later alternations left as they are."""
+    if not pattern.startswith("{"):
+        return (pattern,)
+    choices, _, after = pattern[1:].partition("}")
+    return tuple(choice.strip() + after for choice in choices.split(","))
+
+
 def listed(text: str) -> list[str]:
     """The patterns in a block of text: separated by white space, ``#`` starts a comment."""
     return [word for line in text.splitlines() for word in line.partition("#")[0].split()]

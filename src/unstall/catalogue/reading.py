@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from unstall.catalogue.patterns import expanded, listed
+from unstall.catalogue.patterns import listed, rooted
 from unstall.catalogue.rows import Condition, Offload, Row, Use
 
 USES: tuple[Use, ...] = ("call", "iterate", "with")
+_ENDS = re.compile(r"[.(\[]")
 _DUNDERS = {"call": "", "iterate": ".__iter__", "with": ".__enter__"}
 
 
@@ -27,19 +29,20 @@ class Facts:
 
     def add_row(self, pattern: str, row: Row) -> None:
         """File a row under the first name of its pattern."""
-        for spelling in expanded(pattern) if pattern.startswith("{") else (pattern,):
+        for spelling in rooted(pattern):
             self.rows.setdefault(root_of(spelling), []).append((spelling, row))
 
     def add_rewrite(self, line: str) -> None:
         """File ``pattern = path``: an origin that begins with the pattern is really that path."""
         pattern, _, target = (part.strip() for part in line.partition("="))
-        for spelling in expanded(pattern) if pattern.startswith("{") else (pattern,):
+        for spelling in rooted(pattern):
             self.rewrites.setdefault(root_of(spelling), []).append((spelling, target))
 
 
 def root_of(origin: str) -> str:
     """The first name of an origin path or pattern."""
-    return origin.replace("(", ".").replace("[", ".").partition(".")[0]
+    end = _ENDS.search(origin)
+    return origin if end is None else origin[: end.start()]
 
 
 def read() -> Facts:
