@@ -23,6 +23,8 @@ class Classes:
         self._orders: dict[ClassKey, tuple[tuple[ClassKey, ...], tuple[str, ...]]] = {}
         self._looked: dict[Any, tuple[Values, bool]] = {}
         self._children: dict[ClassKey, tuple[ClassKey, ...]] = {}
+        self._found: dict[tuple[ClassKey, str], tuple[Any, tuple[ClassKey, tuple[int, ...]] | None]] = {}
+        """By class and name, with the order of look-up that it was found in: that grows while it is worked out."""
 
     def order(self, key: ClassKey) -> tuple[tuple[ClassKey, ...], tuple[str, ...]]:
         """The project's classes in the order of look-up, and the library classes at the end of it."""
@@ -66,12 +68,19 @@ class Classes:
 
     def find(self, key: ClassKey, name: str) -> tuple[ClassKey, tuple[int, ...]] | None:
         """The first class in look-up order whose body binds a name, with what it binds."""
-        for at in self.order(key)[0]:
+        order = self.order(key)[0]
+        known = self._found.get((key, name))
+        if known is not None and known[0] is order:
+            return known[1]
+        found = None
+        for at in order:
             facts = self.r.project.facts(at[0])
             bound = facts.functions[facts.classes[at[1]].body].names.get(name)
             if bound:
-                return at, bound
-        return None
+                found = at, bound
+                break
+        self._found[key, name] = order, found
+        return found
 
     def instance_attribute(self, me: Value, name: str) -> Values:
         """What ``instance.name`` may be: methods bound, overrides included where a subclass may stand in."""

@@ -13,7 +13,7 @@ from unstall.source.index import Index
 from unstall.source.origins import BUILTINS
 from unstall.source.project import Project
 from unstall.source.results import Results
-from unstall.source.values import DEEPEST_ACTIVATION, Activation, Value, Values, bounded, elements, union, useful
+from unstall.source.values import DEEPEST_ACTIVATION, Activation, Value, Values, bounded, elements, is_useful, union
 
 _MOST_ACTIVATIONS = 24
 _MOST_WRAPPED = 1000
@@ -69,10 +69,11 @@ class Resolver:
             plain = self._plain.get((file, function))
             if plain is None:
                 plain = self._plain[file, function] = Activation(
-                    file, function, self.project.facts(file), None, None, (), (file, function, None, None, ()), 1
+                    file, function, self.project.facts(file), None, None, (), 1
                 )
             return plain
-        binds = tuple((at, values) for at, values in binds if any(useful(v) for v in values))
+        if binds:
+            binds = tuple([bind for bind in binds if is_useful(bind[1])])
         depth = 1 + (env.depth if env else 0)
         for _, values in binds:
             for value in values:
@@ -81,11 +82,11 @@ class Resolver:
         most = _MOST_WRAPPED if wraps else _MOST_ACTIVATIONS
         if binds and (depth > DEEPEST_ACTIVATION or self._counts.get((file, function), 0) > most):
             binds, depth = (), 1 + (env.depth if env else 0)
-        key = (file, function, me, env.key if env else None, binds)
+        key = (file, function, me, env, binds)
         found = self._activations.get(key)
         if found is None:
             self._counts[file, function] = self._counts.get((file, function), 0) + 1
-            found = Activation(file, function, self.project.facts(file), me, env, binds, key, depth)
+            found = Activation(file, function, self.project.facts(file), me, env, binds, depth)
             self._activations[key] = found
         return found
 
@@ -99,10 +100,10 @@ class Resolver:
         depth: int,
     ) -> Activation:
         """An activation of an earlier run, whatever the number of its variants."""
-        key = (file, function, me, env.key if env else None, binds)
+        key = (file, function, me, env, binds)
         found = self._activations.get(key)
         if found is None:
-            found = Activation(file, function, self.project.facts(file), me, env, binds, key, depth)
+            found = Activation(file, function, self.project.facts(file), me, env, binds, depth)
             self._activations[key] = found
         return found
 

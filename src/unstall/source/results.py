@@ -41,6 +41,7 @@ class Results:
     def __init__(self, resolver: Resolver) -> None:
         self.r = resolver
         self.callers = Callers(resolver)
+        self._places: dict[tuple[int, int], _Places] = {}
 
     # --- calls --------------------------------------------------------------------------------------
 
@@ -158,8 +159,12 @@ class Results:
             positional, me = ((me,), *positional), None
         if func.owner >= 0 and offset and me is None:
             me = ("I", file, func.owner, False)
-        binds = _bound(func, positional, keywords, offset)
-        return self.r.activation(file, function, me, env, binds)
+        if not positional and not keywords:
+            return self.r.activation(file, function, me, env)
+        places = self._places.get((file, function))
+        if places is None:
+            places = self._places[file, function] = _Places(func)
+        return self.r.activation(file, function, me, env, _bound(places, positional, keywords, offset))
 
     def _function_result(
         self, value: Value, positional: tuple[Values, ...], keywords: tuple[tuple[str, Values], ...]
@@ -369,19 +374,29 @@ class Results:
         return self.callers.assigned(name, receivers)
 
 
+class _Places:
+    """Where the arguments of a call go, worked out once for each function."""
+
+    def __init__(self, func: f.FunctionFacts) -> None:
+        self.plain = [at for at, p in enumerate(func.params) if p.kind == f.POSITIONAL]
+        self.star = next((at for at, p in enumerate(func.params) if p.kind == f.STAR), None)
+        self.by_name = {p.name: at for at, p in enumerate(func.params)}
+
+
 def _bound(
-    func: f.FunctionFacts, positional: tuple[Values, ...], keywords: tuple[tuple[str, Values], ...], offset: int
+    places: _Places, positional: tuple[Values, ...], keywords: tuple[tuple[str, Values], ...], offset: int
 ) -> tuple[tuple[int, Values], ...]:
     binds: dict[int, Values] = {}
-    plain = [at for at, p in enumerate(func.params) if p.kind == f.POSITIONAL][offset:]
+    plain = places.plain[offset:] if offset else places.plain
     for at, values in zip(plain, positional, strict=False):
-        binds[at] = values
-    rest = positional[len(plain) :]
-    star = next((at for at, p in enumerate(func.params) if p.kind == f.STAR), None)
-    if star is not None and rest:
-        binds[star] = (("T", rest),)
-    by_name = {p.name: at for at, p in enumerate(func.params)}
+        if values:
+            binds[at] = values
+    if places.star is not None and len(positional) > len(plain):
+        binds[places.star] = (("T", positional[len(plain) :]),)
     for name, values in keywords:
-        if name in by_name:
-            binds[by_name[name]] = values
-    return tuple(sorted(((at, values) for at, values in binds.items() if values), key=lambda bind: bind[0]))
+        if name in places.by_name:
+            if values:
+                binds[places.by_name[name]] = values
+            else:
+                binds.pop(places.by_name[name], None)
+    return tuple(sorted(binds.items())) if len(binds) > 1 else tuple(binds.items())

@@ -32,9 +32,9 @@ DEEPEST_ACTIVATION = 5
 
 
 class Activation:
-    """A function with what is known of its self, its closure and its arguments."""
+    """A function with what is known of its self, its closure and its arguments; there is one of each."""
 
-    __slots__ = ("binds", "depth", "env", "facts", "file", "func", "function", "key", "memo", "me")
+    __slots__ = ("binds", "depth", "env", "facts", "file", "func", "function", "memo", "me")
 
     def __init__(
         self,
@@ -44,19 +44,12 @@ class Activation:
         me: Value | None,
         env: Activation | None,
         binds: tuple[tuple[int, Values], ...],
-        key: tuple[Any, ...],
         depth: int,
     ) -> None:
         self.file, self.function, self.facts = file, function, facts
         self.func: FunctionFacts = facts.functions[function]
-        self.me, self.env, self.binds, self.key, self.depth = me, env, binds, key, depth
+        self.me, self.env, self.binds, self.depth = me, env, binds, depth
         self.memo: dict[Any, tuple[Values, bool]] = {}
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
 
     @property
     def qualname(self) -> str:
@@ -80,8 +73,13 @@ def union(*many: Values) -> Values:
     """All values once, in order, at most `MOST_VALUES`."""
     if len(many) == 1:
         return many[0]
+    known = [values for values in many if values]
+    if not known:
+        return ()
+    if len(known) == 1 and len(known[0]) == 1:
+        return known[0]
     seen: dict[Value, None] = {}
-    for values in many:
+    for values in known:
         for value in values:
             seen[value] = None
     return tuple(seen)[:MOST_VALUES]
@@ -114,8 +112,6 @@ def _size(value: Value) -> int:
     return 1
 
 
-def useful(value: Value) -> bool:
-    """True for values that can lead to a call worth following."""
-    if value[0] in ("X", "T"):
-        return any(useful(inner) for inner in elements(value))
-    return True
+def is_useful(values: Values) -> bool:
+    """True where one of the values can lead to a call worth following."""
+    return any([value[0] not in "XT" or is_useful(elements(value)) for value in values])
