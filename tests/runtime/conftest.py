@@ -139,3 +139,28 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.close()
+
+
+SHORT_SOAK = "test_nothing_is_lost_invented_or_leaked[120]"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def soak_meanwhile(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
+    """The soak of two minutes, mostly waiting, runs beside the other tests of this part where these are many."""
+    items = [item for item in request.session.items if "tests/runtime" in item.nodeid]
+    soak = [item for item in items if item.name == SHORT_SOAK]
+    if not soak or len(items) < 50:
+        yield None
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", soak[0].nodeid],
+        cwd=request.config.rootpath,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    with process:
+        process.communicate(timeout=90)
