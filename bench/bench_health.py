@@ -23,6 +23,7 @@ from pathlib import Path
 
 from unstall.runtime.inject import environment
 from unstall.runtime.metrics import cpu_s, memory_bytes
+from unstall.runtime.timing import QUIET_S
 
 HERE = Path(__file__).parent
 PROBE = b"GET %s HTTP/1.1\r\nHost: pod\r\nUser-Agent: kube-probe/1.36\r\nConnection: close\r\n\r\n"
@@ -103,7 +104,7 @@ def idle(folder: Path, seconds: float) -> None:
         server = Server(folder, port, sinks)
         for _ in range(3 if probed else 0):
             server.get("/sleep/0.3")
-        time.sleep(1)
+        time.sleep(QUIET_S + 1)
         before, app_before, began = exact_cpu_s(server.observer), exact_cpu_s(server.process.pid), time.monotonic()
         asked = 0
         while time.monotonic() - began < seconds:

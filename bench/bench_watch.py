@@ -1,8 +1,8 @@
-"""Measures `watch`: stalls found, line, route, length, first evidence, survival, false alarms, overhead.
+"""Measures `watch`: stalls found, line, route, length, first evidence, survival, false alarms, idle cost.
 
-    python bench/bench_watch.py [--quick]
+    python bench/bench_watch.py
 
-Every figure is printed as counted; `--quick` leaves out the overhead pairs.
+Every figure is printed as counted; what watching costs under load is measured by `bench_overhead.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from environment import interpreter
 from slow_dns import asking_slowly
 
 from unstall.runtime.inject import environment
+from unstall.runtime.timing import QUIET_S
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "stalls_app.py").read_text().splitlines()
@@ -337,57 +338,23 @@ def memory_kb(pid: int, key: str) -> int:
 
 
 def idle(folder: Path, peer: SlowPeer) -> None:
-    figures: dict[bool, tuple[float, int]] = {}
-    for watched in (False, True):
-        server = Server(folder, peer, "uvloop", watched, app="plain_app:app")
-        time.sleep(1)
-        pids = [server.process.pid, *observers(server.process.pid)]
-        before = [cpu_s(pid) for pid in pids]
-        time.sleep(20)
-        spent = [after - b for after, b in zip(map(cpu_s, pids), before, strict=True)]
-        figures[watched] = (spent[0], memory_kb(pids[0], "Pss_Anon"))
-        if watched:
-            print(f"\nidle, 20 s: app {spent[0] - figures[False][0]:+.3f} s CPU over plain, observer {spent[1]:.3f} s")
-            print(
-                f"memory: app {(figures[True][1] - figures[False][1]) / 1024:+.1f} MB, "
-                f"observer {memory_kb(pids[1], 'Pss') / 1024:.1f} MB PSS"
-            )
+    """Side by side, so that whatever the machine does meets both alike."""
+    servers = {watched: Server(folder, peer, "uvloop", watched, app="plain_app:app") for watched in (False, True)}
+    time.sleep(QUIET_S + 1)
+    pids = {watched: server.process.pid for watched, server in servers.items()}
+    counted = [pids[False], pids[True], *observers(pids[True])]
+    before = [cpu_s(pid) for pid in counted]
+    time.sleep(20)
+    plain_s, app_s, observer_s = (cpu_s(pid) - at for pid, at in zip(counted, before, strict=True))
+    added_mb = (memory_kb(pids[True], "Pss_Anon") - memory_kb(pids[False], "Pss_Anon")) / 1024
+    print(f"\nidle, 20 s: app {app_s - plain_s:+.3f} s CPU over plain ({plain_s:.3f} s), observer {observer_s:.3f} s")
+    print(f"memory: app {added_mb:+.1f} MB, observer {memory_kb(counted[2], 'Pss') / 1024:.1f} MB PSS")
+    for server in servers.values():
         server.stop()
 
 
-def overhead(folder: Path, peer: SlowPeer, pairs: int) -> None:
-    """Requests per CPU second of the server, app and observer, in alternating pairs against wrk."""
-    ratios: list[float] = []
-    for i in range(pairs):
-        got = {}
-        for watched in (False, True) if i % 2 else (True, False):
-            server = Server(folder, peer, "uvloop", watched, app="plain_app:app")
-            _wrk(server.port, 1)
-            pids = [server.process.pid, *observers(server.process.pid)]
-            before = sum(map(cpu_s, pids))
-            requests = _wrk(server.port, 4)
-            got[watched] = requests / (sum(map(cpu_s, pids)) - before)
-            server.stop()
-        ratios.append(got[True] / got[False])
-    middle = statistics.mean(ratios)
-    half = 2.0 * statistics.stdev(ratios) / len(ratios) ** 0.5
-    print(
-        f"\nrequests per CPU second, with/without, {pairs} pairs: {middle:.3f} ({middle - half:.3f} to {middle + half:.3f})"
-    )
-
-
-def _wrk(port: int, seconds: int) -> int:
-    out = subprocess.run(
-        ["wrk", "-t1", "-c16", f"-d{seconds}s", f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
-    ).stdout
-    return next(int(row.split()[0]) for row in out.splitlines() if "requests in" in row)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--pairs", type=int, default=12)
-    options = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__).parse_args()
     peer = SlowPeer()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -397,8 +364,6 @@ def main() -> None:
             negatives(folder, peer, loop)
         survival(folder, peer)
         idle(folder, peer)
-        if not options.quick:
-            overhead(folder, peer, options.pairs)
 
 
 if __name__ == "__main__":
