@@ -16,9 +16,10 @@ import uvloop
 from unstall.runtime import mapping
 from unstall.runtime.beat import Heart
 from unstall.runtime.entered import Callbacks, contexts_being_run
+from unstall.runtime.evidence import Episode
 from unstall.runtime.mapping import Shared
 from unstall.runtime.naming import route_of
-from unstall.runtime.observer import Observer
+from unstall.runtime.observer import ASKED, Observer
 from unstall.runtime.sample import CURRENT
 from unstall.runtime.timing import BUSY, PATIENCE_S
 from unstall.runtime.turns import Turns
@@ -195,3 +196,26 @@ def test_who_was_rung_early_looks_again_by_itself(monkeypatch: pytest.MonkeyPatc
     cells[mapping.BEAT] = time.monotonic()
     assert made._turn()
     assert rests[1] == LOOK_S
+
+
+def test_a_thread_that_did_not_answer_is_asked_again_a_few_times_and_its_answer_is_told_at_once() -> None:
+    answers = iter([(), (("app.py", 7, "block", True),)])
+    told: list[str] = []
+    made: Any = Observer.__new__(Observer)
+    made.shared = Shared()
+    made.cells, made._captured, made._asked, made.own = made.shared.cells, [], 1, ()
+    made.table = types.SimpleNamespace(load=lambda rows: None, find=lambda stack, known: (None, None))
+    made.capture = types.SimpleNamespace(take=lambda own: next(answers), number=0)
+    made._judge = lambda *arguments: told.append("judged")
+    made.story = types.SimpleNamespace(update=lambda *arguments: told.append("told"))
+    episode = Episode(1000.0, 0.1)
+    made._ask_again(episode, 1000.12, 0.0)
+    assert (told, episode.samples) == ([], [])
+    made._ask_again(episode, 1000.14, 0.0)
+    assert told == ["judged", "told"]
+    assert episode.guilty is not None
+    assert episode.guilty.stack[0][:2] == ("app.py", 7)
+    made._ask_again(episode, 1000.16, 0.0)  # it has answered
+    assert told == ["judged", "told"]
+    made._asked = ASKED
+    made._ask_again(Episode(1001.0, 0.1), 1001.12, 0.0)  # that was often enough

@@ -252,3 +252,12 @@ def start_ticks(pid: int) -> int:
         return int(text[text.rfind(b")") + 2 :].split()[19])
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def own_wait_s() -> float:
+    """Seconds the observer itself has waited for a processor."""
+    try:
+        with open("/proc/self/schedstat", "rb") as f:
+            return int(f.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
