@@ -44,6 +44,9 @@ class Catalogue:
         for pattern, offload in facts.offloads:
             self._offloads.add(pattern, offload)
         self._canonical: dict[str, Tokens] = {}
+        self._texts: dict[str, str] = {}
+        self._moved: dict[str, Offload | None] = {}
+        self._known: dict[str, bool] = {}
         self._found: dict[tuple[str, Use], Row | None] = {}
 
     def find(self, origin: str, when: Use = "call") -> Row | None:
@@ -55,13 +58,18 @@ class Catalogue:
 
     def canonical(self, origin: str) -> str:
         """The origin by its one spelling: re-exports undone, ``requests.session()`` read as ``requests.Session()``."""
-        return text_of(self._canonical_tokens(origin))
+        known = self._texts.get(origin)
+        if known is None:
+            known = self._texts[origin] = text_of(self._canonical_tokens(origin))
+        return known
 
     def offload(self, origin: str) -> Offload | None:
         """Which argument of this call runs off the event loop, None where the call moves nothing."""
-        tokens = self._canonical_tokens(origin)
-        found: Offload | None = self._offloads.match(tokens)
-        return None if found is None else replace(found, name=text_of(tokens))
+        if origin not in self._moved:
+            tokens = self._canonical_tokens(origin)
+            found: Offload | None = self._offloads.match(tokens)
+            self._moved[origin] = None if found is None else replace(found, name=text_of(tokens))
+        return self._moved[origin]
 
     def bases(self, origin: str) -> tuple[str, ...]:
         """The library classes that this library class inherits from, as far as it matters to blocking."""
@@ -69,11 +77,11 @@ class Catalogue:
 
     def knows(self, origin: str) -> bool:
         """True where some row begins with this path: for a class, that its subclasses inherit blocking methods."""
-        tokens = self._canonical_tokens(origin)
-        if not tokens:
-            return False
-        spellings = (text_of(tokens), *self._facts.bases.get(text_of(tokens), ()))
-        return any(self._trie(path).holds(tokens_of(path)) for path in spellings)
+        if origin not in self._known:
+            text = self.canonical(origin)
+            spellings = (text, *self._facts.bases.get(text, ())) if text else ()
+            self._known[origin] = any(self._trie(path).holds(tokens_of(path)) for path in spellings)
+        return self._known[origin]
 
     def verified(self, spelling: str) -> str:
         """The library and version that a row's path was proved against by introspection, empty where it was not."""
