@@ -71,16 +71,20 @@ def test_opentelemetry_gets_the_line_on_the_requests_span_and_two_histograms(
     serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = serve(app="told:app", RECEIVER=receiver.address, TOLD=str(tmp_path / "told"))
-    server.get("/sleep/0.6")
 
     def spans() -> list[Any]:
         return [span for span in receiver.spans if span.name == "GET /sleep/{seconds}"]
 
-    wait_for(lambda: bool(spans()), 60, server.log.read_text)
-    # FastAPI has its own spans within: it is the server's that gets the event.
-    span = spans()[0]
-    events = [event for event in span.events if event.name == "unstall.eventloop.stall"]
-    assert len(events) == 1
+    for asked in range(8):
+        server.get("/sleep/0.6")
+        wait_for(lambda asked=asked: len(spans()) > asked, 60, server.log.read_text)
+        # FastAPI has its own spans within: it is the server's that gets the event.
+        span = spans()[-1]
+        events = [event for event in span.events if event.name == "unstall.eventloop.stall"]
+        assert len(events) == 1
+        # On a busy machine what comes before the endpoint may take so long that the stall begins there.
+        if plain(events[0].attributes)["code.function.name"] == "sleep":
+            break
     attributes = plain(events[0].attributes)
     assert attributes["http.request.method"] == "GET"
     assert attributes["http.route"] == "/sleep/{seconds}"
