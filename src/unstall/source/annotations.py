@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 _DEEPEST = 8
 
+_LANGUAGE = frozenset(
+    ["typing", "typing_extensions", "types", "builtins", "collections", "contextlib", "datetime", "decimal", "uuid"]
+)
+"""Modules whose classes are containers and scalars as Python means them."""
+
 
 class Annotations:
     """Types to the values that stand for their instances."""
@@ -40,7 +45,7 @@ class Annotations:
         if value[0] == "C":
             return (("I", value[1], value[2], False),)
         if value[0] == "O":
-            last = value[1].rpartition(".")[2]
+            last = _type_name(value[1])
             if last in SCALARS or last in CONTAINERS or last in MAPPINGS or value[1].startswith("typing."):
                 return ()
             return (self.r.outside(value[1] + "()"),) if not value[1].endswith(")") else ()
@@ -81,6 +86,7 @@ class Annotations:
         arguments = (inner[1] if inner[0] == "t" else (key,)) or (-1,)
         for base in self.r.evaluate(act, entry[1]):
             name = base[1].rpartition(".")[2] if base[0] == "O" else ""
+            own = _type_name(base[1]) if base[0] == "O" else ""
             if name == "Annotated":
                 found.append(self._annotated(act, arguments, depth))
             elif name in CHOICES:
@@ -91,9 +97,9 @@ class Annotations:
                 found.append(
                     tuple(("C", v[1], v[2]) for v in self.instance(act, arguments[0], depth + 1) if v[0] == "I")
                 )
-            elif name in MAPPINGS:
+            elif own in MAPPINGS:
                 found.append((("X", self.instance(act, arguments[-1], depth + 1)),))
-            elif name in CONTAINERS:
+            elif own in CONTAINERS:
                 found.append(self._container(act, name, arguments, depth))
             else:
                 found.append(self._of(base))
@@ -124,3 +130,9 @@ class Annotations:
             return None
         target = call.args[0] if call.args else dict(call.keywords).get("dependency", -1)
         return self.r.results.injected(self.r.evaluate(act, target))
+
+
+def _type_name(origin: str) -> str:
+    """The last name of a type of the language itself; empty for a library's, which may be called ``Collection`` too."""
+    root, dot, _ = origin.partition(".")
+    return origin.rpartition(".")[2] if not dot or root in _LANGUAGE else ""

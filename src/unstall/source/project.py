@@ -169,7 +169,10 @@ class Project:
         key = folder, dotted
         if key not in self._located:
             self._located[key] = self._locate(folder, dotted.split("."))
-        return self._located[key]
+        found = self._located[key]
+        if found is not None and self._modules.get(found) == number and found not in self._packages:
+            return None  # nobody imports himself: ``wikipedia.py`` beside other plug-ins means the library of that name
+        return found
 
     def _locate(self, folder: str, names: list[str]) -> str | None:
         top = names[0]

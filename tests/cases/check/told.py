@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 
 import boto3
 import lifting
+import pymongo
 import requests
 
 
@@ -73,3 +75,18 @@ def nothing_inside(empty: tuple[()], others: "list[()]") -> tuple[()]:
 
 async def takes_nothing():
     nothing_inside((), []).anything()
+
+
+async def library_collection(found: pymongo.collection.Collection, typed: "pymongo.collection.Collection[dict]"):
+    found.insert_one({})  # expect UNS103: library_collection > pymongo.collection.Collection().insert_one
+    typed.delete_one({})  # expect UNS103: library_collection > pymongo.collection.Collection().delete_one
+
+
+class Held:
+    def drop(self):
+        time.sleep(1)  # expect UNS101: language_collection > Held.drop > time.sleep
+
+
+async def language_collection(held: Collection[Held]):
+    for one in held:
+        one.drop()
