@@ -76,7 +76,9 @@ def test_a_kill_in_the_middle_leaves_line_route_and_seconds(
     assert (killed["site"]["line"], killed["route"]) == (line_of(mark), route)
     assert killed["duration_s"] >= began["duration_s"] + 0.4
     assert killed["monotonic"] == began["monotonic"]
-    assert not server.events("stall_ended", "stopped")
+    # On a busy machine the environment may have stalled the loop before.
+    assert began["monotonic"] not in [event["monotonic"] for event in server.events("stall_ended")]
+    assert not server.events("stopped")
 
 
 def test_the_cause_tells_waiting_from_computing(serve: Serve) -> None:

@@ -81,10 +81,12 @@ def test_opentelemetry_gets_the_line_on_the_requests_span_and_two_histograms(
         # FastAPI has its own spans within: it is the server's that gets the event.
         span = spans()[-1]
         events = [event for event in span.events if event.name == "unstall.eventloop.stall"]
-        assert len(events) == 1
-        # On a busy machine what comes before the endpoint may take so long that the stall begins there.
-        if plain(events[0].attributes)["code.function.name"] == "sleep":
+        assert events
+        # On a busy machine what comes before the endpoint may take so long that a stall begins there.
+        if [plain(event.attributes)["code.function.name"] for event in events] == ["sleep"]:
             break
+    else:
+        pytest.fail(f"not once the one event: {events}")
     attributes = plain(events[0].attributes)
     assert attributes["http.request.method"] == "GET"
     assert attributes["http.route"] == "/sleep/{seconds}"
