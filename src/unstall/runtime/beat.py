@@ -86,6 +86,8 @@ class Heart:
         self._period_s = PERIOD_S
         self._busy_at = self.started_at
         """When the loop last had something to do."""
+        self._worked = False
+        """Whether the loop computed for long before the last beat."""
         self._rode_at = 0.0
         self._handle: asyncio.TimerHandle | None = None
         self._closing: Any = None
@@ -191,7 +193,9 @@ class Heart:
         if now - self.sign_at >= self.threshold_s:
             self._close(self.sign_at, cells[BEAT], now)
         late_s = now - cells[BEAT] - period_s
-        if self._left != ATTENDED or late_s >= 2 * LATE_S or cpu - cells[CPU] >= QUIET_CPU_S:
+        worked, self._worked = self._worked, cpu - cells[CPU] >= QUIET_CPU_S
+        # A single such beat is the processor's doing: one that slept deeply is slow to begin with.
+        if self._left != ATTENDED or late_s >= 2 * LATE_S or (worked and self._worked):
             self._busy_at = now
         if self._left > 0:
             cells[CALM] = 0.0
