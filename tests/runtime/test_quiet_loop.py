@@ -13,7 +13,7 @@ from unstall.runtime.beat import RIDE_S, Heart
 from unstall.runtime.cause import Ledger
 from unstall.runtime.mapping import Shared
 from unstall.runtime.serving import look_at_server
-from unstall.runtime.timing import PERIOD_S, QUIET_PERIOD_S, QUIET_S
+from unstall.runtime.timing import PERIOD_S, QUIET_PERIOD_S, QUIET_S, overdue_at, stall_start
 
 
 @pytest.fixture
@@ -167,3 +167,9 @@ def test_a_late_beat_has_the_accounts_noted_at_once() -> None:
     made._note(1000.2)
     assert accounts.reads == 2
     assert made.ledger._base[0] == 1000.2
+
+
+def test_a_beat_is_not_looked_into_before_it_is_due_however_far_apart_the_beats_are() -> None:
+    for period_s in (PERIOD_S, QUIET_PERIOD_S):
+        start = stall_start(0.0, 10.0, period_s)
+        assert 10.0 + period_s < overdue_at(start, 10.0, period_s, 0.1) < start + 0.1

@@ -40,6 +40,7 @@ def program(tmp_path: Path) -> Iterator[Any]:
 
 def test_an_application_that_is_not_asgi_is_watched_from_its_start_to_its_end(program: Any) -> None:
     server = program("pages", free_port())
+    server.wait_events("alive")  # its routes are known by then
     assert server.get("/stalls/a") == 200
     stall = server.wait_stall(line_of("aiohttp", "pages.py"))
     assert (stall["route"], stall["route_proof"]) == ("GET /stalls/{name}", "frame")

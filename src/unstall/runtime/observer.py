@@ -22,7 +22,7 @@ from unstall.runtime.recorder import SCHEMA, Recorder, try_write
 from unstall.runtime.routes import RouteTable
 from unstall.runtime.rules import Rules
 from unstall.runtime.story import Story
-from unstall.runtime.timing import BUSY, BUSY_S, EARLY, LATE_S, PATIENCE_S, stall_start
+from unstall.runtime.timing import BUSY_S, EARLY, LATE_S, PATIENCE_S, overdue_at, stall_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,13 +130,15 @@ class Observer:
     def _overdue(self, start: float, now: float) -> float:
         """When to look again. Before a stall is one, the app has to see what the loop is in, and all its requests."""
         cells, until = self.cells, start + self.threshold_s
-        late_at = cells[mapping.BEAT] + cells[mapping.PERIOD] + LATE_S
-        if now - start >= BUSY * self.threshold_s or (cells[mapping.CALM] and now >= late_at):
+        beat, period_s = cells[mapping.BEAT], cells[mapping.PERIOD]
+        late_at = beat + period_s + LATE_S
+        overdue = overdue_at(start, beat, period_s, self.threshold_s)
+        if now >= overdue or (cells[mapping.CALM] and now >= late_at):
             self._ring(start, now)
             self._busy_until = now + BUSY_S
             return until
         busy = now < self._busy_until or now >= late_at
-        early = start + (BUSY if busy else EARLY) * self.threshold_s
+        early = overdue if busy else start + EARLY * self.threshold_s
         return min(early, late_at) if cells[mapping.CALM] else early
 
     def _ring(self, start: float, now: float) -> None:

@@ -25,3 +25,9 @@ BUSY_S = 10.0
 def stall_start(sign: float, beat: float, period_s: float) -> float:
     """When a stall that is going on began, given the last sign, the last tick and when the next was due (see `beat`)."""
     return sign if sign > beat else beat + period_s / 2
+
+
+def overdue_at(start: float, beat: float, period_s: float, threshold_s: float) -> float:
+    """From when on a busy loop's beat is looked into: where beats are far apart, not before the next one is due."""
+    at = start + BUSY * threshold_s
+    return max(at, beat + period_s + LATE_S / 2) if period_s > PERIOD_S else at

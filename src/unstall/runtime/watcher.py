@@ -31,7 +31,7 @@ from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_
 from unstall.runtime.spawn import Link
 from unstall.runtime.story import LATE_MESSAGE_S, Limit, Story
 from unstall.runtime.thread_pool import ThreadPool
-from unstall.runtime.timing import BUSY, EARLY, LATE_S, PATIENCE_S, stall_start
+from unstall.runtime.timing import EARLY, LATE_S, PATIENCE_S, overdue_at, stall_start
 from unstall.runtime.turns import LOOK_S as TURN_S
 from unstall.runtime.turns import Turns
 from unstall.runtime.workers import worker_count, worker_number
@@ -211,10 +211,11 @@ class Watch:
         if now - start >= threshold_s:
             self._stalled(start)
             return True
-        late_at = cells[mapping.BEAT] + cells[mapping.PERIOD] + LATE_S
+        beat, period_s = cells[mapping.BEAT], cells[mapping.PERIOD]
+        late_at, overdue = beat + period_s + LATE_S, overdue_at(start, beat, period_s, threshold_s)
         if cells[mapping.CALM] and now >= late_at:
             self.heart.rouse()
-        if now - start >= BUSY * threshold_s:
+        if now >= overdue:
             self._wait_for_stall(start)
             return True
         self._count()
@@ -222,7 +223,7 @@ class Watch:
         if self.link.alive:
             # The observer rings when a beat is overdue, once: from then on this thread is to look by itself.
             rest_s = QUIET_LOOK_S if self.heart.quiet else LOOK_S
-            self.link.rest(rest_s if now < late_at else start + BUSY * threshold_s - now)
+            self.link.rest(rest_s if now < late_at else overdue - now)
             return True
         if now < late_at:
             self.ledger.healthy(now, cells[mapping.GC])

@@ -292,11 +292,7 @@ class Resolver:
             return self.results.super_attribute(value, name)
         if kind in "XT" and name in _CONTAINER_ACCESS:
             return (("P", ("X", elements(value)), name),)
-        if kind == "F":
-            return self.results.function_attribute(value, name)
-        if kind == "W" or kind == "R" or kind == "G":
-            return ()
-        return ()
+        return self.results.function_attribute(value, name) if kind == "F" else ()
 
     def on_call(self, act: Activation, entry: f.Expr) -> Values:
         return self.results.of_call(act, entry[1])

@@ -395,8 +395,5 @@ def _bound(
         binds[places.star] = (("T", positional[len(plain) :]),)
     for name, values in keywords:
         if name in places.by_name:
-            if values:
-                binds[places.by_name[name]] = values
-            else:
-                binds.pop(places.by_name[name], None)
-    return tuple(sorted(binds.items())) if len(binds) > 1 else tuple(binds.items())
+            binds[places.by_name[name]] = values
+    return tuple([bind for bind in sorted(binds.items()) if bind[1]])
