@@ -1,11 +1,12 @@
 """Measures what watching costs a busy server: requests per CPU second and per second, with by without.
 
-    python bench/bench_overhead.py [--blocks 60] [--loops uvloop asyncio] [--ways run code same]
+    python bench/bench_overhead.py [--rounds 30] [--loops uvloop asyncio] [--ways run code same]
 
 Both servers live side by side, each with a wrk of its own, and take turns of a tenth of a second: the other's wrk is stopped
-meanwhile. So whatever the machine does meets both alike. A block is twenty such turns of each and gives one ratio. The CPU
-counted is the scheduler's, of the server's threads and of its observer, in its own turns only. `same` compares the plain
-server with another one like it: what the method itself invents.
+meanwhile. So whatever the machine does meets both alike. A block is twenty such turns of each and gives one ratio. Two
+processes of one program differ by a percent or two for as long as they live, so each round starts all servers anew, in random
+order, and gives one ratio, the mean of its blocks. The CPU counted is the scheduler's, of the server's threads and of its
+observer, in its own turns only. `same` compares the plain server with another one like it: what the method itself invents.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from statistics import mean
 
 from bench_watch import cpu_s, free_port, observers
 
 from unstall.runtime.inject import environment
 
 HERE = Path(__file__).parent
-WARM_S = 1.0
 
 
 class Server:
@@ -117,35 +118,43 @@ def interval(ratios: list[float]) -> str:
     middle = statistics.median(ratios)
     kept = sorted(ratios, key=lambda ratio: abs(ratio - middle))[: max(2, len(ratios) * 9 // 10)]
     half = 1.96 * statistics.stdev(kept) / len(kept) ** 0.5
-    mean, all_half = statistics.mean(ratios), 1.96 * statistics.stdev(ratios) / len(ratios) ** 0.5
+    all_half = 1.96 * statistics.stdev(ratios) / len(ratios) ** 0.5
     return (
-        f"all {len(ratios)}: {mean:.4f} ({mean - all_half:.4f} to {mean + all_half:.4f}); the {len(kept)} nearest their "
-        f"middle: {statistics.mean(kept):.4f} ({statistics.mean(kept) - half:.4f} to {statistics.mean(kept) + half:.4f})"
+        f"all {len(ratios)}: {mean(ratios):.4f} ({mean(ratios) - all_half:.4f} to {mean(ratios) + all_half:.4f}); the {len(kept)} nearest their "
+        f"middle: {mean(kept):.4f} ({mean(kept) - half:.4f} to {mean(kept) + half:.4f})"
     )
 
 
-def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
+def one_round(loop: str, ways: list[str], options: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """The two ratios of each way, its servers and the plain one started anew."""
     cpu = 1 if options.pinned and os.cpu_count() == 2 else None
-    plain = Server("plain", loop, cpu)
-    servers = {way: Server(way, loop, cpu) for way in ways}
-    ratios: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    servers: dict[str, Server] = {}
     try:
-        for i in range(options.blocks + 1):
+        for way in random.sample(["plain", *ways], 1 + len(ways)):
+            servers[way] = Server(way, loop, cpu)
+        found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        for i in range(1 + options.blocks):
             for way in random.sample(ways, len(ways)):
-                found = block(plain, servers[way], options.turns, options.turn)
+                ratios = block(servers["plain"], servers[way], options.turns if i else 2, options.turn)
                 if i:  # the first one warms up
-                    ratios[way].append(found)
-        for way, pairs in ratios.items():
-            print(f"{loop}, {way}: requests per CPU second, with/without: {interval([ratio for ratio, _ in pairs])}")
-            print(f"{loop}, {way}: requests per second, with/without: {interval([ratio for _, ratio in pairs])}")
+                    found[way].append(ratios)
+        return {way: (mean(a for a, _ in pairs), mean(b for _, b in pairs)) for way, pairs in found.items()}
     finally:
-        for server in (plain, *servers.values()):
+        for server in servers.values():
             server.stop()
+
+
+def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
+    rounds = [one_round(loop, ways, options) for _ in range(options.rounds)]
+    for way in ways:
+        print(f"{loop}, {way}: requests per CPU second, with/without: {interval([each[way][0] for each in rounds])}")
+        print(f"{loop}, {way}: requests per second, with/without: {interval([each[way][1] for each in rounds])}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--blocks", type=int, default=2, help="in a round")
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--turn", type=float, default=0.1, help="seconds")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
