@@ -15,14 +15,15 @@ from unstall.source.project import find_sources
 from unstall.source.trees import Function, Tree, last_name_of, root_name
 
 FRAMEWORKS = frozenset(["litestar", "sanic", "quart", "aiohttp", "blacksheep", "robyn", "falcon", "tornado", "django"])
-_MAKERS = {
-    "contextvar": re.compile(r"\b(?:contextvars\.)?ContextVar\b"),
-    "thread-local": re.compile(r"\bthreading\.local\b|\bfrom\s+threading\s+import\b.*\blocal\b"),
-    "loop": re.compile(r"\basyncio\."),
-}
 _LOOP_OBJECTS = frozenset(
     ["Event", "Lock", "Queue", "Semaphore", "Condition", "Future", "BoundedSemaphore", "LifoQueue", "PriorityQueue"]
 )
+_MAKERS = {
+    "contextvar": re.compile(r"\b(?:contextvars\.)?ContextVar\b"),
+    "thread-local": re.compile(r"\bthreading\.local\b|\bfrom\s+threading\s+import\b.*\blocal\b"),
+    # Each file that matches is parsed, so this keeps to what is written as a call of one of them.
+    "loop": re.compile(rf"\basyncio\s*\.[\s.\w]*\b(?:{'|'.join(sorted(_LOOP_OBJECTS))})\s*\("),
+}
 
 
 _IMPORTS = re.compile(
