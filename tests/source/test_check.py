@@ -254,7 +254,7 @@ def test_parallel_runs_share_a_cache(tmp_path: Path) -> None:
 
 
 def test_many_files_are_read_in_several_processes_with_the_same_result(tmp_path: Path) -> None:
-    from unstall.source.parallel import read_all
+    from unstall.source.reading import read_all
 
     source = (APP + "\n# " + "x" * 400_000).encode()
     assert read_all([source] * 5, jobs=2) == read_all([source] * 5, jobs=1)

@@ -91,7 +91,7 @@ def test_parts_find_the_same_in_one_process_and_in_two(
 ) -> None:
     write(tmp_path, seed)
     whole = found(tmp_path)
-    monkeypatch.setattr(parts, "_LINES", 60)
+    monkeypatch.setattr(parts, "_LINES", 5)
     alone = found(tmp_path, jobs=1)
     assert found(tmp_path, jobs=2) == alone
     assert {f.key for f in alone.findings} == {f.key for f in whole.findings}
@@ -109,7 +109,7 @@ def test_a_part_hears_from_the_others_that_a_lock_is_held_for_long(
         return [f.severity for f in found(tmp_path).findings if f.site.qualname == "quick"]
 
     assert severities() == ["error"]
-    monkeypatch.setattr(parts, "_LINES", 110)
+    monkeypatch.setattr(parts, "_LINES", 50)
     assert severities() == ["error"]
     (tmp_path / "b.py").write_text("\n" * 100)
     assert severities() == ["note"]
@@ -118,13 +118,13 @@ def test_a_part_hears_from_the_others_that_a_lock_is_held_for_long(
 @pytest.mark.parametrize("worker", ["raise SystemExit(3)", "print('no answer')"])
 def test_a_lost_worker_costs_time_and_no_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: str) -> None:
     write(tmp_path, 3)
-    monkeypatch.setattr(parts, "_LINES", 60)
+    monkeypatch.setattr(parts, "_LINES", 5)
     alone = found(tmp_path, jobs=1)
     monkeypatch.setattr(parts, "_WORKER", worker)
     assert found(tmp_path, jobs=2) == alone
 
 
-@pytest.mark.parametrize("lines", [60, 150_000])
+@pytest.mark.parametrize("lines", [5, 75_000])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_warm_run_after_random_edits_finds_what_a_fresh_one_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, lines: int

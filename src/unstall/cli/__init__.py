@@ -44,7 +44,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and turn an `UnstallError` into its sentence and exit status 2."""
+        """Run, and turn an `UnstallError` into its sentence and exit status 2.
+
+        Called without arguments it is the whole program: the context's ``obj`` is then True.
+        """
+        kwargs.setdefault("obj", not args and not kwargs)
         try:
             return super().main(*args, **kwargs)
         except UnstallError as error:

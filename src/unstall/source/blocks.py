@@ -11,7 +11,7 @@ from unstall.source.imports import bindings, parameters
 from unstall.source.plans import Place, Plan, Refused, Spot
 from unstall.source.texts import Texts
 from unstall.source.transforms import needed, pool
-from unstall.source.trees import Function, last_name_of, own_nodes, root_name, suite_of
+from unstall.source.trees import Function, children, last_name_of, own_nodes, root_name, suite_of, walked
 
 _SWALLOWS = frozenset({"suppress", "raises", "nullcontext"})
 _FRAME = frozenset({"super", "locals", "vars", "exec", "eval", "__class__"})
@@ -27,15 +27,15 @@ def block_of(place: Place, spot: Spot) -> ast.With | None:
         if isinstance(parent, Function | ast.Lambda | ast.ClassDef):
             return None
         if isinstance(parent, ast.With):
-            made = any(node is spot.node for item in parent.items for node in ast.walk(item.context_expr))
+            made = any(node is spot.node for item in parent.items for node in walked(item.context_expr))
             names = {
                 n.id
                 for i in parent.items
                 if i.optional_vars
-                for n in ast.walk(i.optional_vars)
+                for n in walked(i.optional_vars)
                 if isinstance(n, ast.Name)
             }
-            spoken = {n.id for n in ast.walk(spot.node) if isinstance(n, ast.Name)}
+            spoken = {n.id for n in walked(spot.node) if isinstance(n, ast.Name)}
             if made or root in names or names & spoken:
                 found = parent
     return None
@@ -99,7 +99,7 @@ def _checked(texts: Texts, place: Place, block: ast.With, spots: Sequence[Spot])
 
 def _handled(place: Place, node: ast.AST, block: ast.With) -> bool:
     """True where the handler that a bare ``raise`` is in is part of the block."""
-    inside = set(map(id, ast.walk(block)))
+    inside = set(map(id, walked(block)))
     return any(isinstance(parent, ast.ExceptHandler) and id(parent) in inside for parent in place.tree.around(node))
 
 
@@ -117,7 +117,7 @@ def _leaves(block: ast.With) -> bool:
         if isinstance(node, ast.For | ast.While):
             pending += node.orelse
         elif not isinstance(node, Function | ast.ClassDef | ast.Lambda):
-            pending += ast.iter_child_nodes(node)
+            pending += children(node)
     return False
 
 
@@ -154,17 +154,15 @@ def _whole_lines(place: Place, block: ast.With) -> None:
 
 def _outputs(place: Place, block: ast.With) -> list[str]:
     """Names set in the block and read elsewhere in the coroutine, in the order they are set. Raises `Refused`."""
-    within = set(map(id, ast.walk(block)))
+    within = set(map(id, walked(block)))
     set_here: dict[str, None] = {}
     for node in _inside(block):
         if not _of_comprehension(place, node, block):
             set_here.update(dict.fromkeys(bindings(node)))
-    outside = [n for n in ast.walk(place.function) if id(n) not in within]
+    outside = [n for n in walked(place.function) if id(n) not in within]
     read = {n.id for n in outside if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
     bound = parameters(place.function) | {name for n in outside for name in bindings(n)}
-    entered = {
-        n.id for i in block.items if i.optional_vars for n in ast.walk(i.optional_vars) if isinstance(n, ast.Name)
-    }
+    entered = {n.id for i in block.items if i.optional_vars for n in walked(i.optional_vars) if isinstance(n, ast.Name)}
     sure = _surely_set(block.body)
     outputs = []
     for name in set_here:
@@ -201,7 +199,7 @@ def _surely_set(body: Sequence[ast.stmt]) -> set[str]:
                 targets = (
                     statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
                 )
-                names.update(n.id for t in targets if t is not None for n in ast.walk(t) if isinstance(n, ast.Name))
+                names.update(n.id for t in targets if t is not None for n in walked(t) if isinstance(n, ast.Name))
         elif isinstance(statement, ast.With):
             if not _swallows(statement):
                 names |= _surely_set(statement.body)
@@ -215,21 +213,18 @@ def _surely_set(body: Sequence[ast.stmt]) -> set[str]:
 
 def _read_first(block: ast.With, name: str) -> bool:
     """True where the block may read a name before it has set it."""
-    for node in ast.walk(block):
+    for node in walked(block):
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
             return True
     for item in block.items:
         if any(
-            isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
-            for n in ast.walk(item.context_expr)
+            isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in walked(item.context_expr)
         ):
             return True
-        if item.optional_vars and any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(item.optional_vars)):
+        if item.optional_vars and any(isinstance(n, ast.Name) and n.id == name for n in walked(item.optional_vars)):
             return False
     for statement in block.body:
-        reads = any(
-            isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in ast.walk(statement)
-        )
+        reads = any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in walked(statement))
         if reads:
             return True
         if name in _surely_set([statement]):
@@ -297,7 +292,7 @@ def _edits(place: Place, block: ast.With, name: str, returns: bool, outputs: Seq
 def _lines_in_strings(block: ast.With) -> set[int]:
     """Lines that begin inside a string, where white space would be part of it."""
     found: set[int] = set()
-    for node in ast.walk(block):
+    for node in walked(block):
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
             found.update(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
     return found

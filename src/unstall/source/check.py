@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from unstall import catalogue
 from unstall.catalogue import Catalogue
@@ -17,7 +18,8 @@ from unstall.source.findings import Finder
 from unstall.source.flat import Flat
 from unstall.source.linkage import Linkage, keep, recalled
 from unstall.source.names import Resolver
-from unstall.source.parts import cut, follow, follow_all, follow_some, packed_parts
+from unstall.source.parallel import serve
+from unstall.source.parts import cut, follow, follow_all, follower
 from unstall.source.project import Project, find_sources
 from unstall.source.routes import Entrances
 from unstall.source.store import CACHE_DIR, REPORT, Stored, collect, load_pack, outline_of, save_pack, unpacked
@@ -170,11 +172,11 @@ def _linked(project: Project, rows: Catalogue, stored: Stored, options: Options,
     if len(cuts) == 1:
         return Linkage([follow(resolver)], Entrances(resolver))
 
-    def message(some: list[frozenset[str]]) -> bytes:
+    def opening() -> bytes:
         packed = [(stored.entries[path][3], stored.body(path)) for path in paths]
-        return packed_parts((paths, packed, around, asdict(options), [sorted(part) for part in some]))
+        return marshal.dumps((paths, packed, around, asdict(options)))
 
-    return Linkage(follow_all(project, rows, cuts, options.jobs, message), Entrances(resolver))
+    return Linkage(follow_all(project, rows, cuts, options.jobs, opening), Entrances(resolver))
 
 
 def _project(
@@ -185,14 +187,16 @@ def _project(
 
 
 def serve_parts() -> None:
-    """What a worker process does: facts and parts on standard input, what they lead to on standard output."""
-    gc.disable()
+    """What a worker process does: from parts of a project to their call graphs."""
     sys.setrecursionlimit(_FRAMES)
-    paths, packed, around, asked, parts = marshal.loads(sys.stdin.buffer.read())
-    outlines = [Outline(*outline) for outline, _ in packed]
-    project = _project(paths, outlines, lambda number: packed[number][1], around)
-    graphs = follow_some(project, extended(Options(**asked)), [frozenset(part) for part in parts])
-    sys.stdout.buffer.write(marshal.dumps([tuple(graph) for graph in graphs]))
+
+    def begin(opening: Any) -> Callable[[list[str]], tuple[Any, ...]]:
+        paths, packed, around, asked = opening
+        outlines = [Outline(*outline) for outline, _ in packed]
+        project = _project(paths, outlines, lambda number: packed[number][1], around)
+        return follower(project, extended(Options(**asked)))
+
+    serve(begin)
 
 
 def extended(options: Options) -> Catalogue:

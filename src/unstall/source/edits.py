@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import stat
 import tempfile
 import tokenize
@@ -17,6 +18,7 @@ from unstall.errors import BadInput
 from unstall.model import Edit
 
 _DIFF_CONTEXT = 3
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 class ChangedOnDisk(BadInput):
@@ -106,18 +108,7 @@ def between(path: str, before: str, after: str) -> list[Edit]:
 
 def split_lines(text: str) -> list[str]:
     """Lines with their ends, as Python counts them: only a newline, a carriage return or both end a line."""
-    lines, at = [], 0
-    while at < len(text):
-        ends = [end for end in (text.find("\n", at), text.find("\r", at)) if end >= 0]
-        if not ends:
-            lines.append(text[at:])
-            break
-        end = min(ends) + 1
-        if text[end - 1 : end + 1] == "\r\n":
-            end += 1
-        lines.append(text[at:end])
-        at = end
-    return lines
+    return _LINE.findall(text)
 
 
 # --- diff -----------------------------------------------------------------------------------------------

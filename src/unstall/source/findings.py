@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from unstall.model import CallChain, Entrance, Finding, Site, Step
 from unstall.source.callgraph import FunctionKey
 from unstall.source.routes import ROUTED, Entrances
-from unstall.source.walk import Graph, Hop, Reached, Walks
+from unstall.source.walk import Hop, Reached, Walks
 
 if TYPE_CHECKING:
     from unstall.source.check import Options
@@ -37,20 +37,13 @@ class _Way(NamedTuple):
         return self.entrance.kind not in ROUTED, steps, self.entrance.label, first.line
 
 
-class _Await(NamedTuple):
-    """A node that awaits a function."""
-
-    graph: Graph
-    node: int
-    awaited: FunctionKey
-
-
 class Finder:
     """Makes findings of the chains of one project."""
 
     def __init__(self, walks: Walks, paths: list[str], entrances: Entrances, options: Options) -> None:
         self.walks, self.paths, self.entrances, self.options = walks, paths, entrances, options
         self._ups: dict[FunctionKey, Ups] = {}
+        self._routed: dict[FunctionKey, bool] = {}
         self._seen_keys: dict[str, int] = defaultdict(int)
 
     def findings(self) -> list[Finding]:
@@ -122,22 +115,33 @@ class Finder:
         if own.kind in ROUTED:
             return [(own, ())]
         found: Ups = []
-        seen = {start}
-        queue: deque[tuple[FunctionKey, tuple[_Await, ...]]] = deque([(start, ())])
-        while queue:
-            at, above = queue.popleft()
-            if len(above) >= _DEEPEST_AWAITS:
-                continue
-            for caller, (graph, node) in self.walks.awaiters.get(at, {}).items():
-                if caller in seen:
-                    continue
-                seen.add(caller)
-                entrance = self.entrances.name(caller)
-                way = (_Await(graph, node, at), *above)
-                if entrance.kind in ROUTED:
-                    found.append((entrance, tuple([each.graph.await_of(each.node, each.awaited) for each in way])))
+        awaiters, routed = self.walks.awaiters, self._routed
+        below: dict[FunctionKey, FunctionKey | None] = {start: None}
+        level = [start]
+        for _ in range(_DEEPEST_AWAITS):
+            above = []
+            for at in level:
+                for caller in awaiters.get(at, ()):
+                    if caller in below:
+                        continue
+                    below[caller] = at
+                    is_routed = routed.get(caller)
+                    if is_routed is None:
+                        is_routed = routed[caller] = self.entrances.name(caller).kind in ROUTED
+                    if not is_routed:
+                        above.append(caller)
+                        continue
+                    found.append((self.entrances.name(caller), self._awaits(caller, below)))
                     if not self.options.every_route:
                         return found
-                else:
-                    queue.append((caller, way))
+            level = above
         return found or [(own, ())]
+
+    def _awaits(self, route: FunctionKey, below: dict[FunctionKey, FunctionKey | None]) -> tuple[Hop, ...]:
+        """The awaits that lead down from a route."""
+        hops, at = [], route
+        while (awaited := below[at]) is not None:
+            graph, node = self.walks.awaiters[awaited][at]
+            hops.append(graph.await_of(node, awaited))
+            at = awaited
+        return tuple(hops)

@@ -15,6 +15,7 @@ from unstall.source.plans import Place, Plan, Refused, Spot, below
 from unstall.source.proof import Checked, proved
 from unstall.source.spots import spots_of
 from unstall.source.texts import Texts
+from unstall.source.trees import walked
 
 _MOST_ROUNDS = 8
 _NOT_PROVED = (
@@ -201,7 +202,7 @@ def _each(texts: Texts, place: Place, spots: Sequence[Spot]) -> list[_Answer]:
         except Refused as error:
             answers.append((None, spot, error.message))
     for block, inside in together.values():
-        covered = {id(node) for node in ast.walk(block)}
+        covered = {id(node) for node in walked(block)}
         try:
             plan = blocks.moved(texts, place, block, [s for s in spots if id(s.node) in covered])
         except Refused as error:

@@ -185,13 +185,13 @@ def dropping(tree: Tree, names: Iterable[str]) -> list[Edit]:
     """
     edits: list[Edit] = []
     for name in sorted(set(names)):
-        uses = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree.module))
+        uses = sum(isinstance(n, ast.Name) and n.id == name for n in tree.nodes)
         spoken = any(
             isinstance(n, ast.Constant) and isinstance(n.value, str) and name in n.value.replace(".", " ").split()
-            for n in ast.walk(tree.module)
+            for n in tree.nodes
             if not _is_docstring(tree, n)
         )
-        found = [n for n in ast.walk(tree.module) if isinstance(n, ast.Import | ast.ImportFrom) and name in bindings(n)]
+        found = [n for n in tree.nodes if isinstance(n, ast.Import | ast.ImportFrom) and name in bindings(n)]
         if not uses and not spoken and len(found) == 1:
             edits += _without(tree, found[0], name)
     return edits

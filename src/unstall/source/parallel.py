@@ -1,93 +1,154 @@
-"""Reads many sources in several processes."""
+"""Shares work out between this process and others like it; who is done takes the next piece.
+
+A worker process is told once what all pieces need, then gets piece after piece and answers each. Where pieces are many
+it has the next one in its pipe, so that it never waits for this process, which is busy with pieces of its own.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import marshal
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from unstall.source import facts as f
-from unstall.source.decoding import decode
-from unstall.source.syntax import read_facts
-
-_PARALLEL_FROM_BYTES = 1_500_000
-"""Below this the second process costs more than it saves."""
 _MOST_WORKERS = 8
-_WORKER = "from unstall.source.parallel import serve; serve()"
+_MANY = 20
+"""So many pieces are small enough to be given out ahead."""
+_PIPE_BYTES = 1 << 20
+_SWITCH_S = 0.001
+"""How long a thread that has a worker's answer to fetch waits at most for the interpreter, which is busy here."""
 
 
-Packed = tuple[tuple[Any, ...], bytes]
-"""A file's outline as a bare tuple, and the rest of its facts as bytes."""
+def workers(jobs: int | None, pieces: int) -> int:
+    """How many processes, this one included, take part."""
+    return min(jobs or min(os.cpu_count() or 1, _MOST_WORKERS), pieces) if sys.executable else 1
 
 
-def packed(facts: f.FileFacts) -> Packed:
-    """Facts as they are kept."""
-    return tuple(f.outline(facts)), marshal.dumps(f.to_plain(facts))
+def shared_out(
+    pieces: Sequence[Any], work: Callable[[Any], Any], count: int, code: str, opening: Callable[[], bytes]
+) -> list[Any]:
+    """What ``work`` makes of every piece, in order; begun in this order by ``count`` processes.
+
+    The others run ``code``, which is to call `serve`; ``opening`` is what they are told first. Pieces and answers are
+    made of what `marshal` knows. What a process does not deliver is done here: its loss costs time and nothing else.
+    """
+    todo = deque(range(len(pieces)))
+    found: dict[int, Any] = {}
+    threads: list[threading.Thread] = []
+    interval_s = sys.getswitchinterval()
+    if count > 1:
+        told = opening()
+        sys.setswitchinterval(_SWITCH_S)
+        for _ in range(count - 1):
+            threads.append(threading.Thread(target=_elsewhere, args=(code, told, pieces, todo, found)))
+            threads[-1].start()
+    try:
+        while (number := _next(todo)) is not None:
+            found[number] = work(pieces[number])
+    finally:
+        todo.clear()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval_s)
+    for number, piece in enumerate(pieces):
+        if number not in found:
+            found[number] = work(piece)
+    return [found[number] for number in range(len(pieces))]
 
 
-def read_all(sources: Sequence[bytes], jobs: int | None = None) -> list[Packed]:
-    """The packed facts of every source, in order."""
-    workers = jobs or min(os.cpu_count() or 1, _MOST_WORKERS)
-    if workers < 2 or not sys.executable or sum(map(len, sources)) < _PARALLEL_FROM_BYTES:
-        return [_read_one(data) for data in sources]
-    shares: list[list[int]] = [[] for _ in range(workers)]
-    sizes = [0] * workers
-    for number in sorted(range(len(sources)), key=lambda n: -len(sources[n])):
-        least = sizes.index(min(sizes))
-        shares[least].append(number)
-        sizes[least] += len(sources[number]) + 2_000
-    found: dict[int, Packed] = {}
-    threads = []
-    for share in shares[1:]:
-        thread = threading.Thread(target=_elsewhere, args=(share, sources, found))
-        thread.start()
-        threads.append(thread)
-    for number in shares[0]:
-        found[number] = _read_one(sources[number])
-    for thread in threads:
-        thread.join()
-    # Whatever a worker did not deliver is read here: a lost process costs time, not findings.
-    return [found[n] if n in found else _read_one(data) for n, data in enumerate(sources)]
+def serve(begin: Callable[[Any], Callable[[Any], Any]]) -> None:
+    """What a worker process does: ``begin`` makes of the opening what does the pieces."""
+    gc.disable()
+    given, answers = sys.stdin.buffer, sys.stdout.buffer
+    work = begin(marshal.loads(_received(given)))
+    while data := _received(given):
+        _send(answers, marshal.dumps(work(marshal.loads(data))))
+    sys.stdout.flush()
+    os._exit(0)  # to take all objects down one by one would take longer than many a piece
 
 
-def worker_environment() -> dict[str, str]:
+def _next(todo: deque[int]) -> int | None:
+    try:
+        return todo.popleft()
+    except IndexError:
+        return None
+
+
+def _elsewhere(code: str, opening: bytes, pieces: Sequence[Any], todo: deque[int], found: dict[int, Any]) -> None:
+    # Not multiprocessing: forking a process that has threads may hang, and spawning runs the caller's main module again.
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+        )
+    except OSError:
+        return
+    assert process.stdin is not None
+    assert process.stdout is not None
+    given, answers = process.stdin, process.stdout
+    try:
+        _widen(given, answers)
+        _send(given, opening)
+        asked: deque[int] = deque()
+        ahead = 2 if len(pieces) >= _MANY else 1
+        while True:
+            while len(asked) < ahead and (number := _next(todo)) is not None:
+                asked.append(number)
+                _send(given, marshal.dumps(pieces[number]))
+            if not asked:
+                break
+            # Written a moment ago by our own process, and by nobody else.
+            found[asked[0]] = marshal.loads(_received(answers))
+            asked.popleft()
+    except (OSError, ValueError, EOFError, TypeError):
+        process.kill()
+    finally:
+        with contextlib.suppress(OSError):
+            given.close()
+        answers.close()
+        process.wait()
+
+
+def _widen(*pipes: IO[bytes]) -> None:
+    """Have the pipes hold more, where that can be: each time they are full somebody waits."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        for pipe in pipes:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _send(pipe: IO[bytes], data: bytes) -> None:
+    pipe.write(len(data).to_bytes(8, "little"))
+    pipe.write(data)
+    pipe.flush()
+
+
+def _received(pipe: IO[bytes]) -> bytes:
+    """The next message; empty at the end of all. Raises EOFError where it is cut short."""
+    head = pipe.read(8)
+    if not head:
+        return b""
+    size = int.from_bytes(head, "little")
+    data = pipe.read(size) if size < 1 << 40 else b""
+    if len(head) < 8 or len(data) < size:
+        raise EOFError
+    return data
+
+
+def _environment() -> dict[str, str]:
     """The environment of a worker process, which must find this very unstall."""
     environment = dict(os.environ)
     home = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [environment.get("PYTHONPATH")])])
     return environment
-
-
-def _elsewhere(share: list[int], sources: Sequence[bytes], found: dict[int, Packed]) -> None:
-    # Not multiprocessing: forking a process that has threads may hang, and spawning runs the caller's main module again.
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _WORKER],
-            input=marshal.dumps([sources[n] for n in share]),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=worker_environment(),
-            check=True,
-        )
-        answers = marshal.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError, EOFError, TypeError):
-        return
-    if isinstance(answers, list) and len(answers) == len(share):
-        found.update(zip(share, answers, strict=True))
-
-
-def serve() -> None:
-    """What a worker process does: sources on standard input, facts on standard output."""
-    gc.disable()
-    sources = marshal.loads(sys.stdin.buffer.read())
-    sys.stdout.buffer.write(marshal.dumps([_read_one(data) for data in sources]))
-
-
-def _read_one(data: bytes) -> Packed:
-    return packed(read_facts(decode(data)))

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
-import os
-import subprocess
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,20 +12,20 @@ from unstall.source.calls import Link, Linker
 from unstall.source.facts import Outline
 from unstall.source.index import Index
 from unstall.source.names import Resolver
-from unstall.source.parallel import worker_environment
+from unstall.source.parallel import shared_out, workers
 from unstall.source.project import Project
 from unstall.source.values import Activation
 
-_LINES = 150_000
-"""Lines of one part. Small parts follow shared code again and again; the count of parts never depends on the machine."""
+_LINES = 75_000
+"""The count of parts is the root of how many times so many lines there are. Each part follows again what it shares with
+others, so large projects have large parts; the count never depends on the machine."""
 _WORKER = "from unstall.source.check import serve_parts; serve_parts()"
-_MOST_WORKERS = 8
 
 
 def cut(paths: list[str], outlines: list[Outline]) -> list[frozenset[str]]:
     """The files of each part, neighbours together. What a part finds depends on its files, so this looks at them only."""
     total = sum(outline.lines for outline in outlines)
-    count = max(1, round(total / _LINES))
+    count = max(1, round((total / _LINES) ** 0.5))
     parts: list[list[str]] = [[] for _ in range(count)]
     seen = 0
     for path, outline in zip(paths, outlines, strict=True):
@@ -71,69 +66,26 @@ def linked(resolver: Resolver, only: frozenset[str] | None = None) -> tuple[dict
 
 
 def follow_all(
-    project: Project,
-    rows: Catalogue,
-    parts: list[frozenset[str]],
-    jobs: int | None,
-    message: Callable[[list[frozenset[str]]], bytes],
+    project: Project, rows: Catalogue, parts: list[frozenset[str]], jobs: int | None, opening: Callable[[], bytes]
 ) -> list[CallGraph]:
-    """Follow every part, in order; ``message`` makes what a worker process needs for some of them."""
-    workers = min(jobs or min(os.cpu_count() or 1, _MOST_WORKERS), len(parts))
-    if not sys.executable:
-        workers = 1
+    """Follow every part, in order; ``opening`` is what a worker process needs to know of the project."""
     numbers = {path: number for number, path in enumerate(project.paths)}
     weights = [sum(len(project.outline(numbers[path]).coroutines) for path in part) for part in parts]
-    shares: list[list[int]] = [[] for _ in range(workers)]
-    loads = [0] * workers
-    for number in sorted(range(len(parts)), key=lambda n: -weights[n]):
-        least = loads.index(min(loads))
-        shares[least].append(number)
-        loads[least] += weights[number] + 1
-    found: dict[int, CallGraph] = {}
-    threads = []
-    for share in shares[1:]:
-        data = message([parts[n] for n in share])
-        thread = threading.Thread(target=_elsewhere, args=(share, data, found))
-        thread.start()
-        threads.append(thread)
-    found.update(zip(shares[0], follow_some(project, rows, [parts[n] for n in shares[0]]), strict=True))
-    for thread in threads:
-        thread.join()
-    # Whatever a worker did not deliver is followed here: a lost process costs time, not findings.
-    missing = [n for n in range(len(parts)) if n not in found]
-    found.update(zip(missing, follow_some(project, rows, [parts[n] for n in missing]), strict=True))
-    return [found[n] for n in range(len(parts))]
+    order = sorted(range(len(parts)), key=lambda n: -weights[n])
+    pieces = [sorted(parts[n]) for n in order]
+    plain = shared_out(pieces, follower(project, rows), workers(jobs, len(parts)), _WORKER, opening)
+    found = dict(zip(order, plain, strict=True))
+    return [CallGraph(*found[n]) for n in range(len(parts))]
 
 
-def follow_some(project: Project, rows: Catalogue, parts: list[frozenset[str]]) -> list[CallGraph]:
-    """Follow these parts one after the other, each as if it were the only one."""
-    found = []
+def follower(project: Project, rows: Catalogue) -> Callable[[list[str]], tuple[Any, ...]]:
+    """Follows one part after the other, each as if it were the only one; its graphs as bare tuples."""
     index = Index(project)
-    for part in parts:
+
+    def followed(part: list[str]) -> tuple[Any, ...]:
         resolver = Resolver(project, rows, index)
-        found.append(follow(resolver, part))
+        graph = follow(resolver, frozenset(part))
         resolver.forget()
-    return found
+        return tuple(graph)
 
-
-def _elsewhere(share: list[int], data: bytes, found: dict[int, CallGraph]) -> None:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _WORKER],
-            input=data,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=worker_environment(),
-            check=True,
-        )
-        # Written a moment ago by our own process, and by nobody else.
-        answers = [CallGraph(*plain) for plain in marshal.loads(done.stdout)]
-    except (OSError, subprocess.SubprocessError, ValueError, EOFError, TypeError):
-        return
-    if len(answers) == len(share):
-        found.update(zip(share, answers, strict=True))
-
-
-def packed_parts(content: Any) -> bytes:
-    """What goes to a worker."""
-    return marshal.dumps(content)
+    return followed

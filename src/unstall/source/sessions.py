@@ -11,7 +11,7 @@ from unstall.source.imports import bindings, parameters
 from unstall.source.plans import Place, Spot, below
 from unstall.source.texts import Texts
 from unstall.source.traps import made_here
-from unstall.source.trees import Function, called_name, last_name_of, own_nodes, root_name
+from unstall.source.trees import Function, called_name, last_name_of, own_nodes, root_name, walked
 
 _BOUND = re.compile(
     r"^(?:sqlalchemy|sqlmodel|sqlite3|psycopg2?|pymysql|MySQLdb|mysql|mariadb|cx_Oracle|oracledb|pyodbc|pg8000|django)\b"
@@ -59,18 +59,18 @@ def unit(texts: Texts, place: Place, block: ast.With, spots: Sequence[Spot]) -> 
 
 def _around(place: Place, block: ast.With) -> set[str]:
     """The names that the coroutine sets or is given outside of a block."""
-    within = set(map(id, ast.walk(block)))
+    within = set(map(id, walked(block)))
     outside = (n for n in own_nodes(place.function) if id(n) not in within)
     return parameters(place.function) | {name for node in outside for name in bindings(node)}
 
 
 def _names(node: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return {n.id for n in walked(node) if isinstance(n, ast.Name)}
 
 
 def _escapes(block: ast.With, entered: set[str], what: str) -> str:
     """Why what the block enters may be used after it, or by somebody else."""
-    for node in ast.walk(block):
+    for node in walked(block):
         kept: list[ast.expr | None] = []
         if isinstance(node, ast.Assign):
             kept = [node.value] if any(not isinstance(t, ast.Name) for t in node.targets) else []
@@ -88,9 +88,9 @@ def _escapes(block: ast.With, entered: set[str], what: str) -> str:
 
 def _read_after(place: Place, block: ast.With) -> str:
     """Why something that comes out of the block would be read from the database on the loop."""
-    within = set(map(id, ast.walk(block)))
+    within = set(map(id, walked(block)))
     read = {n.id for n in own_nodes(place.function) if isinstance(n, ast.Name) and id(n) not in within}
-    for node in ast.walk(block):
+    for node in walked(block):
         value = None
         if (
             isinstance(node, ast.Return)
@@ -134,7 +134,7 @@ def _passed_on(place: Place, spot: Spot) -> int:
     """How often the coroutine speaks of what it hands to the helper."""
     node = spot.node
     given = (
-        {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - {root_name(node)}
+        {n.id for n in walked(node) if isinstance(n, ast.Name)} - {root_name(node)}
         if isinstance(node, ast.Call)
         else set()
     )
@@ -198,7 +198,7 @@ def _sqlite_shared(texts: Texts) -> bool:
         if "sqlite3" not in text:
             continue
         tree = texts.tree(path)
-        for node in ast.walk(tree.module) if tree is not None else ():
+        for node in tree.nodes if tree is not None else ():
             if isinstance(node, ast.Call) and called_name(node) == "connect":
                 made += 1
                 if not any(

@@ -14,8 +14,8 @@ from typing import Any
 
 from unstall import catalogue
 from unstall.source import facts as f
-from unstall.source.parallel import packed, read_all
 from unstall.source.project import read_source
+from unstall.source.reading import packed, read_all
 
 CACHE_DIR = ".unstall_cache"
 FACTS, EDITS, REPORT = "facts", "edits", "report"

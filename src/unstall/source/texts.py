@@ -19,10 +19,13 @@ _LOOP_OBJECTS = frozenset(
     ["Event", "Lock", "Queue", "Semaphore", "Condition", "Future", "BoundedSemaphore", "LifoQueue", "PriorityQueue"]
 )
 _MAKERS = {
-    "contextvar": re.compile(r"\b(?:contextvars\.)?ContextVar\b"),
-    "thread-local": re.compile(r"\bthreading\.local\b|\bfrom\s+threading\s+import\b.*\blocal\b"),
-    # Each file that matches is parsed, so this keeps to what is written as a call of one of them.
-    "loop": re.compile(rf"\basyncio\s*\.[\s.\w]*\b(?:{'|'.join(sorted(_LOOP_OBJECTS))})\s*\("),
+    # A word that a file has to have, which is looked for fast, and what it then has to match to be parsed.
+    "contextvar": ("ContextVar", re.compile(r"\b(?:contextvars\.)?ContextVar\b")),
+    "thread-local": (
+        "threading",
+        re.compile(r"\bthreading\.local\b|\bfrom\s+threading\s+import\b.*\blocal\b"),
+    ),
+    "loop": ("asyncio", re.compile(rf"\basyncio\s*\.[\s.\w]*\b(?:{'|'.join(sorted(_LOOP_OBJECTS))})\s*\(")),
 }
 
 
@@ -134,11 +137,12 @@ class Texts:
     def _made(self, kind: str, wanted: object) -> frozenset[str]:
         assert callable(wanted)
         names: set[str] = set()
+        word, pattern = _MAKERS[kind]
         for path, text in self.every():
-            if not _MAKERS[kind].search(text):
+            if word not in text or not pattern.search(text):
                 continue
             tree = self.tree(path)
-            for node in ast.walk(tree.module) if tree is not None else ():
+            for node in tree.nodes if tree is not None else ():
                 if (
                     isinstance(node, ast.Assign | ast.AnnAssign)
                     and isinstance(node.value, ast.Call)

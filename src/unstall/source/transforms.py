@@ -12,7 +12,7 @@ from unstall.source.imports import POOL, bound_as, taken
 from unstall.source.origins import CONSUMERS
 from unstall.source.plans import Place, Plan, Refused, Spot
 from unstall.source.texts import Texts
-from unstall.source.trees import called_name, own_nodes, root_name
+from unstall.source.trees import called_name, own_nodes, root_name, walked
 
 _RUNS = frozenset({"asyncio.run", "uvloop.run", "asyncio.AbstractEventLoop().run_until_complete"})
 _METHODS = frozenset(["get", "post", "put", "delete", "patch", "head", "options", "trace", "api_route", "route"])
@@ -128,7 +128,7 @@ def _thread_bound(texts: Texts, place: Place, spots: Sequence[Spot]) -> str:
     for spot in spots:
         for name in spot.names:
             if name.startswith("sqlite3."):
-                made = any(isinstance(n, ast.Call) and called_name(n) == "connect" for n in ast.walk(place.function))
+                made = any(isinstance(n, ast.Call) and called_name(n) == "connect" for n in walked(place.function))
                 reason, _ = sessions.bound_connection(texts, place, spot)
                 if reason and not made:
                     return reason
@@ -363,7 +363,7 @@ OPENERS = frozenset({"open", "urlopen", "popen", "fdopen"})
 
 
 def _closed(call: ast.Call) -> None:
-    if any(isinstance(n, ast.Await | ast.NamedExpr | ast.Yield | ast.YieldFrom) for n in ast.walk(call)):
+    if any(isinstance(n, ast.Await | ast.NamedExpr | ast.Yield | ast.YieldFrom) for n in walked(call)):
         raise Refused("a value is awaited or named inside the call")
 
 

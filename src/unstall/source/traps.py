@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from unstall.source.imports import bindings
 from unstall.source.plans import Place, Spot, below
 from unstall.source.texts import Texts
-from unstall.source.trees import Function, called_name, last_name_of, own_nodes, root_name
+from unstall.source.trees import Function, called_name, last_name_of, own_nodes, root_name, walked
 
 _LOCK = re.compile(r"(?:^|_)(?:r?lock|mutex|semaphore|sem|condition|cond)s?\d*$|Lock$|Semaphore$|Condition$", re.I)
 _HELD_STATE = frozenset(
@@ -141,9 +141,9 @@ def in_thread(texts: Texts, functions: Iterable[ast.AST]) -> str:
 
 def _bound_to_loop(texts: Texts, function: ast.AST) -> str:
     caught = {
-        id(n) for t in ast.walk(function) if isinstance(t, ast.Try) and t.handlers for s in t.body for n in ast.walk(s)
+        id(n) for t in walked(function) if isinstance(t, ast.Try) and t.handlers for s in t.body for n in walked(s)
     }
-    for node in ast.walk(function):
+    for node in walked(function):
         if isinstance(node, ast.Raise) and node.exc is not None and root_name(node.exc) == "StopIteration":
             return "it raises StopIteration, which cannot leave a thread"
         if isinstance(node, ast.Call):
@@ -193,7 +193,7 @@ def shared_state(texts: Texts, functions: Iterable[ast.AST]) -> str:
 
 
 def _changed_by_two(function: ast.AST) -> str:
-    for node in ast.walk(function):
+    for node in walked(function):
         if isinstance(node, ast.Call) and called_name(node) in _WHOLE_PROCESS:
             return f"`{called_name(node)}` changes the whole process, under which other requests could now run"
         if isinstance(node, ast.Global):

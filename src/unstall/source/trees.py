@@ -29,12 +29,12 @@ class Tree:
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
         """Every node, outer ones first."""
-        return tuple(ast.walk(self.module))
+        return tuple(walked(self.module))
 
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The node around each node."""
-        return {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+        return {child: node for node in self.nodes for child in children(node)}
 
     def offset(self, line: int, byte_column: int) -> int:
         """The offset in the text of a line from 1 and a column in UTF-8 bytes from 0, as ``ast`` counts them."""
@@ -80,7 +80,7 @@ class Tree:
     @cached_property
     def unit(self) -> str:
         """One level of indentation in this file."""
-        for node in ast.walk(self.module):
+        for node in self.nodes:
             if isinstance(node, (*SCOPES, ast.If, ast.With, ast.For)) and not isinstance(node, ast.Lambda):
                 inner, outer = self.indent(node.body[0].lineno), self.indent(node.lineno)
                 if node.body[0].lineno > node.lineno and inner.startswith(outer) and len(inner) > len(outer):
@@ -111,7 +111,7 @@ class Tree:
     def called_by(self, function: ast.AST) -> frozenset[str]:
         """The last names of everything that is called in a function."""
         if function not in self._called:
-            calls = (n for n in ast.walk(function) if isinstance(n, ast.Call))
+            calls = (n for n in walked(function) if isinstance(n, ast.Call))
             self._called[function] = frozenset(map(called_name, calls))
         return self._called[function]
 
@@ -223,6 +223,26 @@ def last_name_of(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below a node, in order; those that only say how a name is used are none."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+            found.append(value)
+    return found
+
+
+def walked(root: ast.AST) -> list[ast.AST]:
+    """A node and all below it, outer ones first."""
+    found = [root]
+    for node in found:
+        found += children(node)
+    return found
+
+
 def root_name(node: ast.AST) -> str:
     """``a`` of ``a.b().c[0]``, empty where it does not begin with a name."""
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Call | ast.Await):
@@ -254,7 +274,7 @@ def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
         yield node
         if isinstance(node, SCOPES):
             continue
-        pending.extend(reversed(list(ast.iter_child_nodes(node))))
+        pending.extend(reversed(children(node)))
 
 
 def suite_of(parent: ast.AST, statement: ast.stmt) -> list[ast.stmt]:
