@@ -126,7 +126,10 @@ class Clock(threading.Thread):
     def run(self) -> None:
         offset = 0
         while not self.done:
-            size = self.path.stat().st_size if self.path.exists() else 0
+            try:
+                size = self.path.stat().st_size
+            except FileNotFoundError:
+                size = 0
             if size > offset:
                 now = time.monotonic()
                 with self.path.open("rb") as f:

@@ -128,6 +128,14 @@ def test_a_loop_that_only_waits_is_not_blamed_for_its_wait() -> None:
     assert episode.located
 
 
+def test_a_collection_beside_short_callbacks_is_not_held_against_the_code_but_a_long_one_is() -> None:
+    assert blame(0.12, {"cpu_s": 0.12, "gc_s": 0.06}, 0.1) == "environment"
+    assert blame(0.12, {"cpu_s": 0.12, "gc_s": 0.06}, 0.1, over=False) == "environment"
+    assert blame(0.3, {"cpu_s": 0.3, "gc_s": 0.29}, 0.1) == "code"
+    assert blame(0.3, {"cpu_s": 0.3, "gc_s": 0.06}, 0.1) == "code"
+    assert blame(0.12, {"cpu_s": 0.12, "gc_s": 0.0}, 0.1) == "code"
+
+
 @pytest.mark.parametrize(
     ("cause", "words"),
     [({"run_queue_s": 0.2}, "no free processor 0.20 s"), ({"throttled_s": 0.3}, "the CPU limit 0.30 s"),

@@ -197,6 +197,9 @@ def blame(
     if not seen:
         worked = sum(cause.get(name) or 0.0 for name in ("cpu_s", "gil_s", "lock_s"))
         return "code" if worked >= threshold_s and taken < duration_s / 2 else "environment"
+    collected = cause.get("gc_s") or 0.0
+    if collected < threshold_s <= duration_s - taken < threshold_s + collected:
+        return "environment"  # a collection and what ran beside it: neither would have been a stall
     if over:
         return "code" if duration_s - taken >= threshold_s else "environment"
     # A stall just seen has lasted hardly longer than the threshold: any wait at all would acquit the code.

@@ -16,7 +16,7 @@ LATE_S = 0.025
 EARLY, BUSY = 0.8, 0.4
 """Parts of the threshold after which a beat that is overdue is looked into: on a quiet loop, on a busy one.
 The first is so long that a healthy loop wakes nobody for it."""
-PATIENCE_S = 0.015
+PATIENCE_S = 0.025
 """How long a loop that computes may go on beyond the threshold until it is seen whether that is one callback."""
 BUSY_S = 10.0
 """How long a loop counts as busy once a beat was that late."""
