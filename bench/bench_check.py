@@ -23,6 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import unstall
+
 PEERS = ["ruff", "ty-async", "hydroid-cli"]
 MODULES_PER_PACKAGE = 40
 
@@ -198,6 +200,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path, help="write the table between the marks of this page, as docs/check.md")
     options = parser.parse_args()
+    # What is installed has its bytecode beside it; without, each short run would mostly compile its own modules.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(Path(unstall.__file__).parent)], check=True)
     rows = []
     for lines in [*(int(n) for n in options.growth.split(",") if n), options.lines]:
         with tempfile.TemporaryDirectory(prefix="unstall-bench-") as folder:
