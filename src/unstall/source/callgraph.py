@@ -45,6 +45,7 @@ class CallGraph(NamedTuple):
     lock over lines. ``on_loop`` has the nodes that a node hands to the loop, ``unknown`` what was not followed.
     ``seeds`` are the coroutines as a framework enters them. ``arcs`` has the arcs of the nodes of each file,
     ``acts`` what each node's activation was made of, ``asked`` what was asked of all files (see `contained.Asked`): packed.
+    ``whole`` is True where the seeds reach every linked node, in the order of their numbers.
     """
 
     functions: list[FunctionKey]
@@ -59,6 +60,7 @@ class CallGraph(NamedTuple):
     arcs: dict[int, bytes]
     acts: bytes
     asked: bytes
+    whole: bool
 
     def row(self, number: int) -> Row:
         """One of the rows."""
@@ -149,6 +151,7 @@ def built(resolver: Resolver, links: dict[Activation, Link], seeds: list[Activat
         {file: marshal.dumps(arcs) for file, arcs in by_file.items()},
         marshal.dumps([_spelled(act, nodes) for act in acts]),
         asked_of(resolver),
+        True,
     )
 
 
@@ -191,6 +194,12 @@ class Walked(NamedTuple):
 def walked(graph: CallGraph) -> Walked:
     """Walk a graph from its seeds as `parts.linked` walked the project."""
     targets, on_loop = graph.targets, graph.on_loop
+    if graph.whole:
+        names, functions = graph.names, graph.functions
+        is_async = [node for node in range(len(targets)) if names[functions[node]][1] & ASYNC]
+        return Walked(
+            list(range(len(targets))), [*is_async, *dict.fromkeys(n for some in on_loop.values() for n in some)]
+        )
     seen = bytearray(len(targets))
     nodes: list[int] = []
     starts: list[int] = []

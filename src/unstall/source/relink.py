@@ -189,16 +189,19 @@ class _Relinking:
                 self._move(node)
         self._link(touched)
         packed = {file: marshal.dumps(arcs) for file, arcs in self.chunks.items()}
+        linked = len(old.targets)
+        same = self.targets[:linked] == old.targets and not any(self.targets[linked:]) and self.on_loop == old.on_loop
         return old._replace(
             functions=self.functions,
-            targets=self.targets,
-            marks=bytes(self.marks),
+            targets=old.targets if same else self.targets,
+            marks=bytes(self.marks[:linked] if same else self.marks),
             locked=sorted(self.locked),
             on_loop=self.on_loop,
             unknown=self.unknown,
             names=self.names,
             rows=self.numbered.rows,
             arcs=old.arcs | packed,
+            whole=old.whole and same,
         )
 
     def _is_touched(self, node: int) -> bool:

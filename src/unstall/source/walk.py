@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from unstall.catalogue import Row
 from unstall.source.callgraph import HAS_LONG_ROW, HAS_ROW, Arc, CallGraph, FunctionKey, walked
@@ -67,7 +67,8 @@ class Graph:
         self.nodes, self.starts = walked(plain)
         self.long: frozenset[Lock] = frozenset()
         """The locks that somebody holds for long, in whatever part; set before chains are asked for."""
-        self._arcs: dict[int, dict[int, tuple[Arc, ...]]] = {}
+        self._packed: dict[int, dict[int, tuple[Any, ...]]] = {}
+        self._arcs: dict[int, tuple[Arc, ...]] = {}
         self._rows: dict[int, Row] = {}
         self._reach: dict[int, dict[Place, tuple[tuple[int, Arc], ...]]] = {}
 
@@ -91,14 +92,16 @@ class Graph:
         return arc.section is not None and (self.plain.functions[node][0], arc.section[2]) not in self.long
 
     def arcs(self, node: int) -> tuple[Arc, ...]:
-        """What a node does, unpacked with all others of its file."""
-        file = self.plain.functions[node][0]
-        known = self._arcs.get(file)
+        """What a node does."""
+        known = self._arcs.get(node)
         if known is None:
+            file = self.plain.functions[node][0]
+            packed = self._packed.get(file)
+            if packed is None:
+                packed = self._packed[file] = marshal.loads(self.plain.arcs[file])
             make = tuple.__new__
-            packed = marshal.loads(self.plain.arcs[file])
-            known = self._arcs[file] = {at: tuple([make(Arc, arc) for arc in arcs]) for at, arcs in packed.items()}
-        return known[node]
+            known = self._arcs[node] = tuple([make(Arc, arc) for arc in packed[node]])
+        return known
 
     # --- what blocks ----------------------------------------------------------------------------------
 
@@ -220,13 +223,15 @@ class Walks:
     def chains(self) -> dict[Place, dict[Start, Reached]]:
         """By place and start, the worst chain, of those as bad the shortest."""
         found: dict[Place, dict[Start, Reached]] = defaultdict(dict)
+        orders: dict[tuple[Place, Start], tuple[int, int]] = {}
         for graph in self.graphs:
             for place, reached in graph.chains():
                 start = reached.entrance, reached.hops[0][1].line
-                rows = found[place]
-                known = rows.get(start)
-                if known is None or graph.order(reached) < known.graph.order(known):
-                    rows[start] = reached
+                order = graph.order(reached)
+                known = orders.get((place, start))
+                if known is None or order < known:
+                    orders[place, start] = order
+                    found[place][start] = reached
         return found
 
     @cached_property
