@@ -27,6 +27,8 @@ import unstall
 
 PEERS = ["ruff", "ty-async", "hydroid-cli"]
 MODULES_PER_PACKAGE = 40
+SHORT_S = 5.0
+"""Of warm runs shorter than this the middle one of three is taken."""
 
 
 def module_text(rng: random.Random, package: str, number: int) -> str:
@@ -231,10 +233,6 @@ def repeat(source: Path, root: Path, lines: int) -> int:
                 break
         number += 1
     return written
-
-
-SHORT_S = 5.0
-"""Of warm runs shorter than this the middle one of three is taken."""
 
 
 def measure_tree(root: Path, lines: int, names: list[str], real: Path | None) -> list[dict[str, Any]]:

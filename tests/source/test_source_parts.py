@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import marshal
 import random
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from unstall.source import parts
 from unstall.source.check import CheckReport, Options, check
+from unstall.source.parallel import shared_out
 
 HELPERS = """import threading
 import time
@@ -122,6 +126,23 @@ def test_a_lost_worker_costs_time_and_no_findings(tmp_path: Path, monkeypatch: p
     alone = found(tmp_path, jobs=1)
     monkeypatch.setattr(parts, "_WORKER", worker)
     assert found(tmp_path, jobs=2) == alone
+
+
+def test_pieces_and_answers_larger_than_any_pipe_do_not_wait_for_each_other() -> None:
+    pieces = [bytes([number]) * 3_000_000 for number in range(24)]
+
+    def same(piece: bytes) -> bytes:
+        time.sleep(0.05)  # so that the other process has its share
+        return piece
+
+    code = "from unstall.source.parallel import serve; serve(lambda _: lambda piece: piece)"
+    found: list[list[bytes]] = []
+    thread = threading.Thread(
+        target=lambda: found.append(shared_out(pieces, same, 2, code, lambda: marshal.dumps(None))), daemon=True
+    )
+    thread.start()
+    thread.join(60)
+    assert found == [pieces]
 
 
 @pytest.mark.parametrize("lines", [5, 75_000])

@@ -1,7 +1,7 @@
 """Shares work out between this process and others like it; who is done takes the next piece.
 
-A worker process is told once what all pieces need, then gets piece after piece and answers each. Where pieces are many
-it has the next one in its pipe, so that it never waits for this process, which is busy with pieces of its own.
+A worker process is told once what all pieces need, then gets piece after piece and answers each. It gets the next one when
+its answer has been read: given out ahead, a piece and an answer that both fill their pipes would wait for each other.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import IO, Any
 
 _MOST_WORKERS = 8
-_MANY = 20
-"""So many pieces are small enough to be given out ahead."""
 _PIPE_BYTES = 1 << 20
 _SWITCH_S = 0.001
 """How long a thread that has a worker's answer to fetch waits at most for the interpreter, which is busy here."""
@@ -99,17 +97,10 @@ def _elsewhere(code: str, opening: bytes, pieces: Sequence[Any], todo: deque[int
     try:
         _widen(given, answers)
         _send(given, opening)
-        asked: deque[int] = deque()
-        ahead = 2 if len(pieces) >= _MANY else 1
-        while True:
-            while len(asked) < ahead and (number := _next(todo)) is not None:
-                asked.append(number)
-                _send(given, marshal.dumps(pieces[number]))
-            if not asked:
-                break
+        while (number := _next(todo)) is not None:
+            _send(given, marshal.dumps(pieces[number]))
             # Written a moment ago by our own process, and by nobody else.
-            found[asked[0]] = marshal.loads(_received(answers))
-            asked.popleft()
+            found[number] = marshal.loads(_received(answers))
     except (OSError, ValueError, EOFError, TypeError):
         process.kill()
     finally:

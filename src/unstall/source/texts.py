@@ -25,7 +25,7 @@ _MAKERS = {
         "threading",
         re.compile(r"\bthreading\.local\b|\bfrom\s+threading\s+import\b.*\blocal\b"),
     ),
-    "loop": ("asyncio", re.compile(rf"\basyncio\s*\.[\s.\w]*\b(?:{'|'.join(sorted(_LOOP_OBJECTS))})\s*\(")),
+    "loop": ("asyncio", re.compile(rf"\.\s*(?:{'|'.join(sorted(_LOOP_OBJECTS))})\s*\(")),
 }
 
 
