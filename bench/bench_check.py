@@ -23,6 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pages import put
+
 import unstall
 
 PEERS = ["ruff", "ty-async", "hydroid-cli"]
@@ -285,7 +287,6 @@ def machine() -> str:
 
 def write_page(page: Path, rows: list[dict[str, Any]], real: bool) -> None:
     """Put the table between the marks of a page."""
-    first, last = "<!-- bench_check -->\n", "<!-- /bench_check -->"
     loads = [row["load"] for row in rows]
     kind = "public FastAPI and asyncio code, repeated" if real else "a generated FastAPI project of dense code"
     lines = [
@@ -299,10 +300,7 @@ def write_page(page: Path, rows: list[dict[str, Any]], real: bool) -> None:
         f"| {row['lines'] / row['wall_s']:,.0f} | {row['peak_mib']:,} MiB |"
         for row in rows
     ]
-    before, _, rest = page.read_text().partition(first)
-    if last not in rest:
-        raise SystemExit(f"{page} has no {first.strip()} ... {last}")
-    page.write_text(before + first + "\n".join(lines) + "\n" + last + rest.partition(last)[2])
+    put(page, "bench_check", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from pages import put
+
 from unstall.source import check as module
 from unstall.source.check import CheckReport, Options, check
 from unstall.source.project import find_sources
@@ -170,7 +172,6 @@ def copied(source: Path, target: Path) -> bool:
 
 def write_page(page: Path, rows: list[Trials], seed: int) -> None:
     """Put the table between the marks of a page."""
-    first, last = "<!-- edits -->\n", "<!-- /edits -->"
     lines = [
         f"Python {platform.python_version()}, seed {seed}, CPU seconds of one process, means over the edits inside bodies.",
         "",
@@ -182,8 +183,7 @@ def write_page(page: Path, rows: list[Trials], seed: int) -> None:
         lines.append(
             f"| {name} | {row.lines:,} | {row.edits} | {row.inside} | {row.differ} | {row.warm_s:.2f} s | {row.fresh_s:.2f} s |"
         )
-    before, _, rest = page.read_text().partition(first)
-    page.write_text(before + first + "\n".join(lines) + "\n" + last + rest.partition(last)[2])
+    put(page, "edits", "\n".join(lines))
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_watch import HERE, LINES, PATHS, SPECIAL, WARM, Server, SlowPeer, call, cpu_s, free_port, observers
+from pages import put
 
 PEERS = ("unstall", "aiocop", "loopsentry", "asynclens", "blockbuster", "fastapi-loopguard")
 LIBRARIES = (
@@ -45,7 +46,6 @@ HOME = HERE.parent
 WAYS = [way for way in LINES if way not in ("lifespan", "dns")]
 PATIENCE_S = 2.0
 """How long after the answer a tool may take to name the line."""
-BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
 
 
 def newer_python() -> str:
@@ -315,9 +315,7 @@ def main() -> None:
     text = f"{setting(options.pairs, options.loops)}\n\n{table(rows, options.loops)}"
     print(text)
     if options.write:
-        page = HOME / "docs" / "watch.md"
-        before, _, rest = page.read_text().partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+        put(HOME / "docs" / "watch.md", "peers", text)
 
 
 if __name__ == "__main__":
