@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+
 import pytest
 from tests.pytest_plugin.test_frameworks import run
+
+from unstall.pytest_plugin import stalls
+from unstall.pytest_plugin.loops import Loops
+from unstall.pytest_plugin.patches import Patches
 
 pytest_plugins = ["pytester"]
 
@@ -63,3 +71,31 @@ def test_a_warning_is_never_an_error(pytester: pytest.Pytester) -> None:
     )
     assert passed == {"test_good_without_a_budget"} and not failed, text
     assert "1 warning" in text
+
+
+def test_a_loop_that_ends_while_it_is_looked_at_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[stalls.Stalled] = []
+    waited_s = stalls._waited_s
+
+    def slowly(native_id: int) -> float:
+        time.sleep(0.2)  # Reading /proc lets the loop's thread go on; on a busy machine to the end of its test.
+        return waited_s(native_id)
+
+    monkeypatch.setattr(stalls, "_waited_s", slowly)
+    patches, loops = Patches(), Loops()
+    loops.install(patches)
+    watcher = stalls.Watcher(loops, 0.3, told.append)
+    watcher.start()
+
+    async def parse() -> None:
+        assert not re.match(r"(a+)+$", "a" * 24 + "b")
+
+    try:
+        asyncio.run(parse())
+        watcher.settle()
+    finally:
+        patches.undo()
+        watcher.stop()
+    (stall,) = told
+    assert stall.blocked_s > 0.3
+    assert "parse" in [function.rpartition(".")[2] for *_, function in stall.places]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
@@ -59,9 +58,9 @@ class Watcher(threading.Thread):
             due_at = time.monotonic() + pause_s
 
     def settle(self) -> None:
-        """Judge what can be judged by now; for the end of a test."""
-        if self._suspicions:
-            with self._lock:
+        """Judge what can be judged by now; for the end of a test. A look under way ends first: it may have seen a stall."""
+        with self._lock:
+            if self._suspicions:
                 self._answers(time.monotonic(), sys._current_frames())
 
     def stop(self) -> None:
@@ -71,17 +70,19 @@ class Watcher(threading.Thread):
         self.settle()
 
     def _look(self, due_at: float) -> None:
+        # Taken together: from the first file that is read on, a loop's thread goes on and may end.
         now, frames = time.monotonic(), sys._current_frames()
+        loops = [(i, running, self._spent_s(i, running)) for i, running in list(self.loops.running.items())]
         self._answers(now, frames)
-        for ident, running in list(self.loops.running.items()):
-            spent_s = self._spent_s(ident, running)
+        for ident, running, spent_s in loops:
             if ident in self._suspicions or ident not in frames or not _busy(frames[ident], running.frame):
                 continue
             # Where this thread is late because the loop's thread held the interpreter, the stall began before the look:
             # what that thread computed meanwhile is counted, not what the machine gave to others.
             pause_s = self.shortest_s / _LATE_LOOKS
             held = now - due_at > pause_s and spent_s > pause_s
-            self._ask(ident, running, max(due_at, now - spent_s) if held else now, frames[ident] if held else None)
+            since = max(due_at, now - spent_s) if held else now
+            self._ask(ident, running, since, now, frames[ident] if held else None)
 
     def _answers(self, now: float, frames: dict[int, FrameType]) -> None:
         for ident, suspicion in list(self._suspicions.items()):
@@ -101,16 +102,18 @@ class Watcher(threading.Thread):
         self._cpu_s[ident] = running, now_s
         return now_s - (before_s if known is running else running.cpu_s)
 
-    def _ask(self, ident: int, running: Running, since: float, frame: FrameType | None) -> None:
+    def _ask(self, ident: int, running: Running, since: float, now: float, frame: FrameType | None) -> None:
         places = () if frame is None else _places(frame, running.frame)
         suspicion = _Suspicion(running, since, _waited_s(running.native_id), places)
 
         def answer() -> None:
             suspicion.answered_at = time.monotonic()
 
-        with contextlib.suppress(Exception):  # Whatever a test's own loop makes of it.
+        try:
             running.loop.call_soon_threadsafe(answer)
             self._suspicions[ident] = suspicion
+        except Exception:  # It is closed by now, or a test's own: what was seen up to this look stands.
+            self._judge(suspicion, now)
 
     def _judge(self, suspicion: _Suspicion, ended_at: float) -> None:
         lost_s = max(0.0, _waited_s(suspicion.running.native_id) - suspicion.waited_s)
