@@ -30,7 +30,7 @@ class FakeBooks:
     """Accounts that say what the test wants them to."""
 
     def __init__(self) -> None:
-        self.cpu_s = self.wait_s = self.quota_s = 0.0
+        self.cpu_s = self.wait_s = self.quota_s = self.stolen_s = 0.0
         self.letter, self.where, self.count = "S", "hrtimer_nanosleep", 0
 
     def ran_and_waited(self) -> tuple[float, float]:
@@ -47,6 +47,12 @@ class FakeBooks:
 
     def switches(self) -> int:
         return self.count
+
+    def processor(self) -> int:
+        return 0
+
+    def stolen(self, processor: int) -> float:
+        return self.stolen_s
 
 
 def breakdown(books: FakeBooks, steps: list[dict[str, Any]], step_s: float = 0.1) -> dict[str, float | None]:
@@ -106,6 +112,29 @@ def test_throttling_of_another_thread_does_not_excuse_a_sleep() -> None:
     parts = breakdown(FakeBooks(), [{}, {"quota_s": 0.2}, {"quota_s": 0.3}])
     assert parts["throttled_s"] == 0.0
     assert blame(0.3, parts, 0.1) == "code"
+
+
+def test_a_sleep_that_a_hypervisor_kept_from_ending_is_not_the_codes() -> None:
+    # Of a sleep of 20 ms, seen after 100 ms: its processor was given to others, which is booked when it is back.
+    parts = breakdown(FakeBooks(), [{}, {"stolen_s": 0.15}], 0.085)
+    assert (parts["run_queue_s"], parts["syscall_s"]) == (pytest.approx(0.15), pytest.approx(0.02))
+    assert blame(0.17, parts, 0.1) == "environment"
+
+
+def test_what_is_taken_in_the_middle_of_a_sleep_does_not_excuse_it() -> None:
+    parts = breakdown(FakeBooks(), [{}, {"stolen_s": 0.05}, {"stolen_s": 0.1}])
+    assert (parts["run_queue_s"], parts["syscall_s"]) == (0.0, pytest.approx(0.3))
+    assert blame(0.3, parts, 0.1) == "code"
+
+
+def test_the_books_know_what_was_taken_from_the_processor_a_thread_ran_on() -> None:
+    books = Books(os.getpid(), os.getpid())
+    processor = books.processor()
+    assert processor in os.sched_getaffinity(0)
+    row = next(r for r in Path("/proc/stat").read_text().splitlines() if r.startswith(f"cpu{processor} "))
+    assert 0.0 <= books.stolen(processor) - int(row.split()[8]) / os.sysconf("SC_CLK_TCK") < 1.0
+    assert books.stolen(-1) == 0.0
+    books.close()
 
 
 def test_code_is_blamed_only_where_the_rest_reaches_the_threshold() -> None:

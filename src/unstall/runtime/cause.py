@@ -13,6 +13,7 @@ import os
 GIL_SWITCHES_PER_S = 80.0
 """A thread that waits for the GIL wakes up every 5 ms to ask again; one that waits for a lock sleeps."""
 FREEZE_S = 0.25
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _POLLS = ("ep_poll", "do_epoll", "do_poll", "do_select")
 """Where a loop sleeps that has nothing to do."""
 
@@ -26,6 +27,7 @@ class Books:
         self._stat = _open(self.task + "/stat")
         self._status = _open(self.task + "/status")
         self._wchan = _open(self.task + "/wchan")
+        self._machine = _open("/proc/stat")
         path, self._v1 = cgroup_stat(pid)
         self._cgroup = _open(path)
 
@@ -46,6 +48,19 @@ class Books:
         text = _read(self._stat, 1024)
         return text[text.rfind(b")") + 2 :][:1].decode()
 
+    def processor(self) -> int:
+        """The processor the thread ran on last; -1 where it is gone."""
+        text = _read(self._stat, 1024)
+        fields = text[text.rfind(b")") + 2 :].split()
+        return int(fields[36]) if len(fields) > 36 else -1
+
+    def stolen(self, processor: int) -> float:
+        """Seconds for which a hypervisor ran others on this processor although it had work; in steps of 10 ms."""
+        text = _read(self._machine, 65_536)
+        at = text.find(b"\ncpu%d " % processor)
+        fields = text[at + 1 :].split(None, 9) if at >= 0 else []
+        return int(fields[8]) / TICKS_PER_S if len(fields) > 8 else 0.0
+
     def waits_in(self) -> str:
         """The kernel function the thread sleeps in; empty where that may not be read."""
         return _read(self._wchan, 128).decode("ascii", "replace")
@@ -62,7 +77,7 @@ class Books:
 
     def close(self) -> None:
         """Close all files."""
-        for fd in (self._schedstat, self._stat, self._status, self._wchan, self._cgroup):
+        for fd in (self._schedstat, self._stat, self._status, self._wchan, self._machine, self._cgroup):
             if fd >= 0:
                 os.close(fd)
 
@@ -80,6 +95,7 @@ class Ledger:
         self._queueing = 0.0
         self._start = 0.0
         self._gc = 0.0
+        self._stolen: tuple[float, int, float] = (0.0, -1, 0.0)  # from which sign on, where, how much until then
 
     def healthy(self, now: float, gc_s: float) -> float:
         """Note where the accounts stand while all is well; the part of the time since then that was waited."""
@@ -89,8 +105,15 @@ class Ledger:
         waited = ran_now[1] - ran[1] if ran_now is not None and ran is not None else 0.0
         return (waited + throttled_now - throttled) / max(0.01, now - at)
 
+    def suspect(self, start: float) -> None:
+        """A beat is late since ``start``: from now on it counts what a hypervisor takes. To read that is not cheap."""
+        if self._stolen[0] != start:
+            processor = self.books.processor()
+            self._stolen = (start, processor, self.books.stolen(processor))
+
     def begin(self, start: float, cpu_at_start: float) -> None:
         """A stall began at ``start``; ``cpu_at_start`` is the loop thread's CPU time at its last tick."""
+        self.suspect(start)
         _, ran, throttled, gc_s = self._base
         waited = ran[1] if ran is not None else 0.0
         self._start, self._gc = start, gc_s
@@ -166,14 +189,15 @@ class Ledger:
         throttled = self._spent[4]
         # Older kernels book throttled time as waiting for a processor.
         moved = min(run_queue, max(0.0, quota - self._base[2] - throttled))
+        kept_asleep = self._kept_asleep()
         parts = {
             "suspended_s": self._spent[3],
             "throttled_s": throttled + moved,
-            "run_queue_s": run_queue - moved,
+            "run_queue_s": run_queue - moved + kept_asleep,
             "cpu_s": max(0.0, cpu - cpu_at_start),
             "lock_s": self._spent[1],
             "gil_s": self._spent[2],
-            "syscall_s": self._spent[0],
+            "syscall_s": self._spent[0] - kept_asleep,
         }
         left = wall
         shown: dict[str, float | None] = {}
@@ -183,6 +207,16 @@ class Ledger:
             left -= given
         shown["gc_s"] = round(min(max(0.0, gc_now - self._gc), wall), 6)
         return shown
+
+    def _kept_asleep(self) -> float:
+        """The part of a sleep for which its processor could not wake the thread, a hypervisor running others on it.
+
+        What is taken in the middle of a sleep makes it no longer; where it is most of the sleep, it was at its end.
+        """
+        _, processor, before = self._stolen
+        slept = self._spent[0]
+        taken = self.books.stolen(processor) - before if slept else 0.0
+        return min(taken, slept) if taken >= slept / 2 else 0.0
 
 
 def blame(

@@ -146,6 +146,7 @@ class Observer:
         if self._rung != start:
             self._rung, self._rung_at = start, now
             try_write(self._bell_fd, b"?")
+            self.ledger.suspect(start)
 
     def _patience_s(self, start: float, now: float) -> float:
         """How long to wait yet for the app to see that the loop goes from one short callback to the next."""
