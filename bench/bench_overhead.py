@@ -1,17 +1,20 @@
 """Measures what watching costs a busy server: requests per CPU second and per second, with by without.
 
-    python bench/bench_overhead.py [--rounds 30] [--loops uvloop asyncio] [--ways run code same]
+    python bench/bench_overhead.py [--rounds 10] [--loops uvloop asyncio] [--ways run code same]
 
-Both servers live side by side, each with a wrk of its own, and take turns of a tenth of a second: the other's wrk is stopped
-meanwhile. So whatever the machine does meets both alike. A block is twenty such turns of each and gives one ratio. Two
-processes of one program differ by a percent or two for as long as they live, so each round starts all servers anew, in random
-order, and gives one ratio, the mean of its blocks. The CPU counted is the scheduler's, of the server's threads and of its
-observer, in its own turns only. `same` compares the plain server with another one like it: what the method itself invents.
+One server under one wrk is watched and not watched by turns (`switched_app`): two processes of one program differ by three
+percent for as long as they live, and two sets of connections to one server by more, since each finds a rhythm of its own.
+Two turns one after the other give a ratio, a round of them its mean, and of the rounds' means the interval is taken: what
+the machine does meets both alike. Its speed wanders by a tenth within a second here, so turns are short. Each round starts
+a server anew.
+The CPU counted is the scheduler's, of the server's threads and of its observer. `same` takes turns that differ in nothing:
+what the method itself invents.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import signal
@@ -20,6 +23,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
@@ -35,7 +39,7 @@ class Server:
 
     def __init__(self, way: str, loop: str, cpu: int | None) -> None:
         self.port, self.cpu = free_port(), cpu
-        app = "plain_app:watched" if way == "code" else "plain_app:app"
+        app = "switched_app:watched" if way == "code" else "switched_app:app"
         added = environment(threshold_s=0.1) if way == "run" else {}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), "--loop", loop,
@@ -46,7 +50,8 @@ class Server:
         until = time.monotonic() + 30
         while time.monotonic() < until and not self._answers():
             time.sleep(0.05)
-        time.sleep(1)
+        self.watch(True)
+        time.sleep(1.5)  # until its sampler's thread has been round, which then knows of the turns
         self.pids = [self.process.pid, *observers(self.process.pid)]
         for pid in self.pids if cpu is not None else ():
             for task in os.listdir(f"/proc/{pid}/task"):
@@ -59,6 +64,13 @@ class Server:
         except OSError:
             return False
 
+    def watch(self, on: bool) -> int:
+        """Have it watched from now on, or not; how many requests it had answered until then."""
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}/watching/{'on' if on else 'off'}", timeout=30
+        ) as answer:
+            return int(answer.read())
+
     def cpu_s(self) -> float:
         return sum(map(cpu_s, self.pids))
 
@@ -67,95 +79,61 @@ class Server:
         self.process.wait(30)
 
 
-class Load:
-    """A wrk on one server, held back except in its turns."""
-
-    def __init__(self, server: Server) -> None:
-        self.server, self.wall_s, cpu_s = server, 0.02, server.cpu_s()
-        command = ["wrk", "-t1", "-c16", "-d600s", f"http://127.0.0.1:{server.port}/"]
-        if server.cpu is not None:
-            command = ["taskset", "-c", str(1 - server.cpu), *command]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        time.sleep(0.02)  # its connections
-        self.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.008)
-        self.cpu_s = server.cpu_s() - cpu_s
-
-    def turn(self, seconds: float) -> None:
-        cpu_s, began = self.server.cpu_s(), time.monotonic()
-        self.process.send_signal(signal.SIGCONT)
-        time.sleep(seconds)
-        self.process.send_signal(signal.SIGSTOP)
-        took_s = time.monotonic() - began
-        time.sleep(0.008)  # what was asked before is still answered
-        self.cpu_s += self.server.cpu_s() - cpu_s
-        self.wall_s += took_s
-
-    def end(self) -> int:
-        """How many requests were answered."""
-        cpu_s = self.server.cpu_s()
-        self.process.send_signal(signal.SIGCONT)
-        time.sleep(0.02)  # its first thread has to run to be the one that is told
-        self.process.send_signal(signal.SIGINT)
-        text = self.process.communicate(timeout=30)[0]
-        self.cpu_s += self.server.cpu_s() - cpu_s
-        self.wall_s += 0.02
-        return next(int(row.split()[0]) for row in text.splitlines() if "requests in" in row)
+def turn(server: Server, watched: bool, seconds: float) -> tuple[float, float]:
+    """Requests per CPU second and per second."""
+    answered, cpu_s, began = server.watch(watched), server.cpu_s(), time.monotonic()
+    time.sleep(seconds)
+    cpu_s, took_s = server.cpu_s() - cpu_s, time.monotonic() - began
+    answered = server.watch(watched) - answered
+    return answered / cpu_s, answered / took_s
 
 
-def block(plain: Server, other: Server, turns: int, turn_s: float) -> tuple[float, float]:
-    """Requests per CPU second and per second, of the other by the plain one."""
-    loads = [Load(plain), Load(other)]
-    for _ in range(turns):
-        for load in random.sample(loads, 2):
-            load.turn(turn_s)
-    (a, b), (plain_load, load) = [each.end() for each in loads], loads
-    return b / load.cpu_s / (a / plain_load.cpu_s), b / load.wall_s / (a / plain_load.wall_s)
+def one_round(loop: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
+    """The medians of the two ratios, watched by not watched, of a server started anew."""
+    server = Server(way, loop, 1 if options.pinned and os.cpu_count() == 2 else None)
+    pinned = ["taskset", "-c", "0"] if server.cpu is not None else []
+    load = subprocess.Popen(
+        [*pinned, "wrk", "-t1", "-c16", "-d600s", f"http://127.0.0.1:{server.port}/"], stdout=subprocess.DEVNULL
+    )
+    ratios = []
+    try:
+        for _ in range(2 + options.pairs):
+            told = {watched: turn(server, watched, options.turn) for watched in random.sample([False, True], 2)}
+            ratios.append([with_ / without for with_, without in zip(told[True], told[False], strict=True)])
+    finally:
+        load.kill()
+        load.wait()
+        server.stop()
+    return middle(a for a, _ in ratios[2:]), middle(b for _, b in ratios[2:])
+
+
+def middle(ratios: Iterable[float]) -> float:
+    """The mean of the logarithms, without the tenth on either side that the machine disturbed most."""
+    logs = sorted(map(math.log, ratios))
+    cut = len(logs) // 10
+    return math.exp(mean(logs[cut : len(logs) - cut]))
 
 
 def interval(ratios: list[float]) -> str:
-    """Mean with its 95 % interval, of the logarithms, without the tenth that the machine disturbed most."""
-    middle = statistics.median(ratios)
-    kept = sorted(ratios, key=lambda ratio: abs(ratio - middle))[: max(2, len(ratios) * 9 // 10)]
-    half = 1.96 * statistics.stdev(kept) / len(kept) ** 0.5
-    all_half = 1.96 * statistics.stdev(ratios) / len(ratios) ** 0.5
-    return (
-        f"all {len(ratios)}: {mean(ratios):.4f} ({mean(ratios) - all_half:.4f} to {mean(ratios) + all_half:.4f}); the {len(kept)} nearest their "
-        f"middle: {mean(kept):.4f} ({mean(kept) - half:.4f} to {mean(kept) + half:.4f})"
-    )
-
-
-def one_round(loop: str, ways: list[str], options: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """The two ratios of each way, its servers and the plain one started anew."""
-    cpu = 1 if options.pinned and os.cpu_count() == 2 else None
-    servers: dict[str, Server] = {}
-    try:
-        for way in random.sample(["plain", *ways], 1 + len(ways)):
-            servers[way] = Server(way, loop, cpu)
-        found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-        for i in range(1 + options.blocks):
-            for way in random.sample(ways, len(ways)):
-                ratios = block(servers["plain"], servers[way], options.turns if i else 2, options.turn)
-                if i:  # the first one warms up
-                    found[way].append(ratios)
-        return {way: (mean(a for a, _ in pairs), mean(b for _, b in pairs)) for way, pairs in found.items()}
-    finally:
-        for server in servers.values():
-            server.stop()
+    """Mean with its 95 % interval."""
+    half = 1.96 * statistics.stdev(ratios) / len(ratios) ** 0.5
+    return f"{mean(ratios):.4f} ({mean(ratios) - half:.4f} to {mean(ratios) + half:.4f}), {len(ratios)} rounds"
 
 
 def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
-    rounds = [one_round(loop, ways, options) for _ in range(options.rounds)]
-    for way in ways:
-        print(f"{loop}, {way}: requests per CPU second, with/without: {interval([each[way][0] for each in rounds])}")
-        print(f"{loop}, {way}: requests per second, with/without: {interval([each[way][1] for each in rounds])}")
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    for _ in range(options.rounds):
+        for way in random.sample(ways, len(ways)):
+            found[way].append(one_round(loop, way, options))
+    for way, rounds in found.items():
+        for i, unit in enumerate(("CPU second", "second")):
+            print(f"{loop}, {way}: requests per {unit}, with/without: {interval([each[i] for each in rounds])}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--blocks", type=int, default=2, help="in a round")
-    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=100, help="of turns in a round")
     parser.add_argument("--turn", type=float, default=0.1, help="seconds")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
     parser.add_argument("--ways", nargs="+", default=["run", "code"], choices=["run", "code", "same"])
