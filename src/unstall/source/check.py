@@ -16,12 +16,11 @@ from unstall.model import CallChain, Entrance, Finding, Primitive, Site, Step
 from unstall.source.facts import Outline
 from unstall.source.findings import Finder
 from unstall.source.flat import Flat
-from unstall.source.linkage import Linkage, keep, recalled
+from unstall.source.linkage import Linkage, joined, keep, recalled
 from unstall.source.names import Resolver
 from unstall.source.parallel import serve
 from unstall.source.parts import cut, follow, follow_all, follower
 from unstall.source.project import Project, find_sources
-from unstall.source.routes import Entrances
 from unstall.source.store import CACHE_DIR, REPORT, Stored, collect, load_pack, outline_of, save_pack, unpacked
 from unstall.source.suppress import UnusedIgnore, suppressed
 from unstall.source.walk import Walks
@@ -151,7 +150,7 @@ def _analysed(
         lines=sum(outline.lines for outline in outlines),
         functions=sum(outline.functions for outline in outlines),
         coroutines=sum(len(outline.coroutines) for outline in outlines),
-        routes=entrances.count_routes(),
+        routes=entrances.known.routes,
         tests_left_out=left_out,
         parsed_now=stored.read,
         unparsed=tuple((path, o.error) for path, o in zip(paths, outlines, strict=True) if o.error),
@@ -170,13 +169,13 @@ def _linked(project: Project, rows: Catalogue, stored: Stored, options: Options,
     resolver = Resolver(project, rows)
     cuts = cut(paths, project.outlines)
     if len(cuts) == 1:
-        return Linkage([follow(resolver)], Entrances(resolver))
+        return joined([follow(resolver)], resolver)
 
     def opening() -> bytes:
         packed = [(stored.entries[path][3], stored.body(path)) for path in paths]
         return marshal.dumps((paths, packed, around, asdict(options)))
 
-    return Linkage(follow_all(project, rows, cuts, options.jobs, opening), Entrances(resolver))
+    return joined(follow_all(project, rows, cuts, options.jobs, opening), resolver)
 
 
 def _project(

@@ -28,8 +28,9 @@ _AWAITERS = frozenset(
     ]
 )
 """Calls that await what they are given."""
-_SCALARS = (str, int, bool, type(None), float)
 _LONGEST_LITERAL = 200
+_LARGEST_LITERAL = 1 << 60
+_LONGEST_TYPE = 500
 
 
 class Expressions(Tables):
@@ -39,24 +40,22 @@ class Expressions(Tables):
 
     def assign(self, target: ast.expr, value: int) -> None:
         """Bind a target, unpacking where it is several."""
-        match target:
-            case ast.Name(id=name):
-                self.bind(name, value)
-            case ast.Attribute(value=receiver, attr=attr):
-                self.assign_attribute(receiver, attr, value)
-            case ast.Tuple(elts=targets) | ast.List(elts=targets):
-                for position, item in enumerate(targets):
-                    starred = isinstance(item, ast.Starred)
-                    inner = item.value if isinstance(item, ast.Starred) else item
-                    part = self.add(("u", value, position)) if value >= 0 and not starred else -1
-                    self.assign(inner, part)
-            case ast.Starred(value=inner):
-                self.assign(inner, -1)
-            case ast.Subscript(value=receiver, slice=key):
-                self.expression(key)
-                self.assign_element(receiver, value)
-            case _:
-                self.expression(target)
+        if isinstance(target, ast.Name):
+            self.bind(target.id, value)
+        elif isinstance(target, ast.Attribute):
+            self.assign_attribute(target.value, target.attr, value)
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            for position, item in enumerate(target.elts):
+                starred = isinstance(item, ast.Starred)
+                part = self.add(("u", value, position)) if value >= 0 and not starred else -1
+                self.assign(item, part)
+        elif isinstance(target, ast.Starred):
+            self.assign(target.value, -1)
+        elif isinstance(target, ast.Subscript):
+            self.expression(target.slice)
+            self.assign_element(target.value, value)
+        else:
+            self.expression(target)
 
     def assign_attribute(self, receiver: ast.expr, attr: str, value: int) -> None:
         """``self.x = value`` belongs to the class; other receivers are kept aside."""
@@ -117,13 +116,11 @@ class Expressions(Tables):
 
     def expression(self, node: ast.expr | None) -> int:
         """Read an expression: its effects go to the scope, its number comes back."""
-        if node is None:
-            return -1
         handler = _HANDLERS.get(type(node))
         if handler is not None:
             number: int = handler(self, node)
             return number
-        for child in ast.iter_child_nodes(node):
+        for child in ast.iter_child_nodes(node) if node is not None else ():
             if isinstance(child, ast.expr):
                 self.expression(child)
         return -1
@@ -131,15 +128,19 @@ class Expressions(Tables):
     def on_name(self, node: ast.Name) -> int:
         """A name, with the bindings that reach it where it is local."""
         scope, name = self.scope, node.id
-        if name in scope.where and name not in scope.globals:
-            return self.add(("v", name, scope.reaching(name)))
-        return self.add(("n", name))
+        number = scope.seen.get(name)
+        if number is None:
+            is_local = name in scope.where and name not in scope.globals
+            number = scope.seen[name] = self.add(("v", name, scope.reaching(name)) if is_local else ("n", name))
+        return number
 
     def on_constant(self, node: ast.Constant) -> int:
         """A literal short enough to matter."""
         value = node.value
-        if type(value) in _SCALARS and not (type(value) is str and len(value) > _LONGEST_LITERAL):
-            return -1 if type(value) is int and abs(value) > 1 << 60 else self.add(("k", value))
+        if isinstance(value, str):
+            return self.literal(value) if len(value) <= _LONGEST_LITERAL else -1
+        if value is None or isinstance(value, (int, float)):
+            return -1 if type(value) is int and abs(value) > _LARGEST_LITERAL else self.literal(value)
         return -1
 
     def on_attribute(self, node: ast.Attribute) -> int:
@@ -149,39 +150,38 @@ class Expressions(Tables):
             return -1
         number = self.add(("a", value, node.attr))
         self.scope.effects.append(
-            f.Effect("attribute", node.end_lineno or node.lineno, node.col_offset + 1, node.end_col_offset or 0, number)
+            ("attribute", node.end_lineno or node.lineno, node.col_offset + 1, node.end_col_offset or 0, number)
         )
         return number
 
     def on_call(self, node: ast.Call) -> int:
         """A call, after the calls in its arguments."""
         func = node.func
+        line, column, end = node.lineno, func.col_offset + 1, (func.end_col_offset or 0) + 1
         if isinstance(func, ast.Attribute):
             value = self.expression(func.value)
-            target = self.add(("a", value, func.attr)) if value >= 0 else -1
-            last, line = func.attr, func.end_lineno or node.lineno
-            column, end = func.col_offset + 1, (func.end_col_offset or 0) + 1
+            last: str = func.attr
+            target = self.add(("a", value, last)) if value >= 0 else -1
+            line = func.end_lineno or line
             if line != func.lineno:
-                column = end - len(func.attr)
+                column = end - len(last)
         else:
             target = self.expression(func)
             last = func.id if isinstance(func, ast.Name) else ""
-            line, column, end = node.lineno, func.col_offset + 1, (func.end_col_offset or 0) + 1
-        args, starred = [], False
-        for arg in node.args:
-            if isinstance(arg, ast.Starred):
-                starred = True
-                args.append(self.expression(arg.value))
-            else:
-                args.append(self.expression(arg))
-        keywords = tuple((k.arg or "**", self.expression(k.value)) for k in node.keywords)
+        args = tuple([self.expression(arg) for arg in node.args])
+        keywords = tuple([(k.arg or "**", self.expression(k.value)) for k in node.keywords]) if node.keywords else ()
         if last in _AWAITERS:
             for value in (*args, *(v for _, v in keywords)):
                 self.mark_awaited(value)
+        starred = ast.Starred in map(type, node.args)
         number = len(self.calls)
-        self.calls.append([target, tuple(args), keywords, line, column, end, False, self.stack[-1], starred])
-        self.scope.effects.append(f.Effect("call", line, column, end, number))
+        self.calls.append([target, args, keywords, line, column, end, False, self.stack[-1], starred])
+        self.scope.effects.append(("call", line, column, end, number))
         return self.add(("c", number))
+
+    def on_starred(self, node: ast.Starred) -> int:
+        """``*args``: whoever needs to know that it is spread looks at the node."""
+        return self.expression(node.value)
 
     def on_await(self, node: ast.Await) -> int:
         """What an awaitable gives."""
@@ -206,18 +206,43 @@ class Expressions(Tables):
     def on_binary(self, node: ast.BinOp) -> int:
         """``path / "name"`` stays what the left side is; ``A | B`` is a union."""
         left, right = self.expression(node.left), self.expression(node.right)
-        if isinstance(node.op, ast.Div):
+        kind = type(node.op)
+        if kind is ast.Div:
             return left
-        return self.choices([left, right]) if isinstance(node.op, ast.BitOr | ast.Add) else -1
+        return self.choices([left, right]) if kind is ast.BitOr or kind is ast.Add else -1
+
+    def on_compare(self, node: ast.Compare) -> int:
+        """True or False."""
+        self.expression(node.left)
+        for right in node.comparators:
+            self.expression(right)
+        return -1
+
+    def on_unary(self, node: ast.UnaryOp) -> int:
+        """A number, True or False."""
+        self.expression(node.operand)
+        return -1
+
+    def on_text(self, node: ast.JoinedStr) -> int:
+        """The values in an f-string are read; the text is not known."""
+        for value in node.values:
+            self.expression(value)
+        return -1
+
+    def on_formatted(self, node: ast.FormattedValue) -> int:
+        """A value in an f-string, and its format."""
+        self.expression(node.value)
+        self.expression(node.format_spec)
+        return -1
 
     def choices(self, values: list[int]) -> int:
         """One of several values."""
-        known = tuple(dict.fromkeys(value for value in values if value >= 0))
+        known = tuple(dict.fromkeys([value for value in values if value >= 0]))
         return -1 if not known else known[0] if len(known) == 1 else self.add(("o", known))
 
     def on_sequence(self, node: ast.List | ast.Tuple | ast.Set) -> int:
         """A display."""
-        values = [self.expression(e.value if isinstance(e, ast.Starred) else e) for e in node.elts]
+        values = [self.expression(e) for e in node.elts]
         return self.add(("t", tuple(values[:64])))
 
     def on_dict(self, node: ast.Dict) -> int:
@@ -226,7 +251,7 @@ class Expressions(Tables):
             if key is not None:
                 self.expression(key)
         values = [self.expression(value) for value in node.values]
-        return self.add(("d", tuple(value for value in values[:256] if value >= 0)))
+        return self.add(("d", tuple([value for value in values[:256] if value >= 0])))
 
     def on_lambda(self, node: ast.Lambda) -> int:
         """A function without a name."""
@@ -291,56 +316,66 @@ class Expressions(Tables):
 
     # --- signatures -----------------------------------------------------------------------------------
 
-    def parameters(self, args: ast.arguments) -> tuple[f.Param, ...]:
-        """The parameters of a function; defaults run in the scope around it."""
-        found = []
-        positional = args.posonlyargs + args.args
-        defaults: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
-        for arg, default in zip(positional, defaults, strict=True):
-            found.append(f.Param(arg.arg, self.annotation(arg.annotation), self.expression(default), f.POSITIONAL))
+    def parameters(self, args: ast.arguments) -> tuple[tuple[Any, ...], ...]:
+        """The parameters of a function, as bare `facts.Param`; defaults run in the scope around it."""
+        positional = args.posonlyargs + args.args if args.posonlyargs else args.args
+        defaults: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults)) + args.defaults
+        found = [
+            (arg.arg, self.annotation(arg.annotation), self.expression(default), f.POSITIONAL)
+            for arg, default in zip(positional, defaults, strict=True)
+        ]
         if args.vararg is not None:
-            found.append(f.Param(args.vararg.arg, self.annotation(args.vararg.annotation), -1, f.STAR))
+            found.append((args.vararg.arg, self.annotation(args.vararg.annotation), -1, f.STAR))
         for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-            found.append(f.Param(arg.arg, self.annotation(arg.annotation), self.expression(default), f.KEYWORD_ONLY))
+            found.append((arg.arg, self.annotation(arg.annotation), self.expression(default), f.KEYWORD_ONLY))
         if args.kwarg is not None:
-            found.append(f.Param(args.kwarg.arg, self.annotation(args.kwarg.annotation), -1, f.DOUBLE_STAR))
+            found.append((args.kwarg.arg, self.annotation(args.kwarg.annotation), -1, f.DOUBLE_STAR))
         return tuple(found)
 
     def annotation(self, node: ast.expr | None) -> int:
         """A type: nothing in it runs, and strings are read as the types they spell."""
         if node is None:
             return -1
-        effects, calls = len(self.scope.effects), len(self.calls)
+        effects = self.scope.effects
+        before = len(effects)
         number = self.type_expression(node)
-        del self.scope.effects[effects:]
-        return number if calls <= len(self.calls) else -1
+        del effects[before:]
+        return number
 
     def type_expression(self, node: ast.expr) -> int:
         """An expression in which strings are types."""
-        match node:
-            case ast.Constant(value=str(text)):
-                try:
-                    return self.type_expression(ast.parse(text.strip(), mode="eval").body) if len(text) < 500 else -1
-                except (SyntaxError, ValueError):
-                    return -1
-            case ast.Subscript(value=value, slice=ast.Tuple(elts=elements)):
-                base = self.type_expression(value)
-                inner = self.add(("t", tuple(self.type_expression(e) for e in elements)))
-                return self.add(("s", base, inner)) if base >= 0 else -1
-            case ast.Subscript(value=value, slice=key):
-                base, inner = self.type_expression(value), self.type_expression(key)
-                return self.add(("s", base, inner)) if base >= 0 else -1
-            case ast.BinOp(left=left, right=right):
-                return self.choices([self.type_expression(left), self.type_expression(right)])
-            case _:
-                return self.expression(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return self.spelled(node.value)
+        if isinstance(node, ast.Subscript):
+            key = node.slice
+            base = self.type_expression(node.value)
+            if isinstance(key, ast.Tuple):
+                inner = self.add(("t", tuple([self.type_expression(e) for e in key.elts])))
+            else:
+                inner = self.type_expression(key)
+            return self.add(("s", base, inner)) if base >= 0 else -1
+        if isinstance(node, ast.BinOp):
+            return self.choices([self.type_expression(node.left), self.type_expression(node.right)])
+        return self.expression(node)
+
+    def spelled(self, text: str) -> int:
+        """A type in quotes."""
+        try:
+            return self.type_expression(ast.parse(text.strip(), mode="eval").body) if len(text) < _LONGEST_TYPE else -1
+        except (SyntaxError, ValueError):
+            return -1
 
 
-_HANDLERS: dict[type[ast.expr], Any] = {
+_HANDLERS: dict[type[ast.expr | None], Any] = {
     ast.Name: Expressions.on_name,
     ast.Constant: Expressions.on_constant,
     ast.Attribute: Expressions.on_attribute,
     ast.Call: Expressions.on_call,
+    ast.Starred: Expressions.on_starred,
+    ast.Compare: Expressions.on_compare,
+    ast.UnaryOp: Expressions.on_unary,
+    ast.JoinedStr: Expressions.on_text,
+    ast.FormattedValue: Expressions.on_formatted,
     ast.Await: Expressions.on_await,
     ast.Subscript: Expressions.on_subscript,
     ast.BoolOp: Expressions.on_choice,

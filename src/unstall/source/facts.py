@@ -165,66 +165,69 @@ ROUTE_NAMES = frozenset(
 """Names of decorators that frameworks register endpoints with."""
 
 
+Plain = tuple[Any, ...]
+"""A ``FileFacts`` of bare tuples all the way down, as it is read, kept and sent to other processes."""
+
+
 def last_name(facts: FileFacts, expr: int) -> str:
     """``c`` of ``a.b.c`` or ``c[T]``, empty for other expressions."""
+    return _last_name(facts.exprs, expr)
+
+
+def _last_name(exprs: tuple[Expr, ...], expr: int) -> str:
     while expr >= 0:
-        entry = facts.exprs[expr]
-        if entry[0] == "s":
-            expr = entry[1]
-        elif entry[0] == "a":
+        entry = exprs[expr]
+        kind = entry[0]
+        if kind == "a":
             return str(entry[2])
-        else:
-            return str(entry[1]) if entry[0] in "nv" else ""
+        if kind != "s":
+            return str(entry[1]) if kind in "nv" else ""
+        expr = entry[1]
     return ""
 
 
-def outline(facts: FileFacts) -> Outline:
+def outline(plain: Plain) -> Outline:
     """The outline of a file."""
-    bases = ((last_name(facts, base), at) for at, row in enumerate(facts.classes) for base in row.bases)
+    exprs, functions, classes, calls, outer, _, ignores, lines, error = plain
+    coroutines, routed, properties = [], [], []
+    for at, (name, _, _, flags, _, _, _, decorators, *_) in enumerate(functions):
+        if flags & ASYNC:
+            coroutines.append(at)
+        if flags & PROPERTY:
+            properties.append(name)
+        if decorators and _is_routed(exprs, calls, decorators):
+            routed.append(at)
+    bases = [(_last_name(exprs, base), at) for at, row in enumerate(classes) for base in row[3]]
     return Outline(
-        tuple(at for at, func in enumerate(facts.functions) if func.flags & ASYNC),
-        tuple(at for at, func in enumerate(facts.functions) if func.decorators and _is_routed(facts, func)),
-        tuple((name, at) for name, at in bases if name),
-        tuple({last_name(facts, call.func): None for call in facts.calls}),
-        tuple({row[0]: None for row in facts.outer}),
-        tuple(func.name for func in facts.functions if func.flags & PROPERTY),
-        facts.ignores,
-        len(facts.functions) - 1,
-        facts.lines,
-        facts.error,
+        tuple(coroutines),
+        tuple(routed),
+        tuple([(name, at) for name, at in bases if name]),
+        tuple(dict.fromkeys([_last_name(exprs, call[0]) for call in calls])),
+        tuple(dict.fromkeys([row[0] for row in outer])),
+        tuple(properties),
+        ignores,
+        len(functions) - 1,
+        lines,
+        error,
     )
 
 
-def _is_routed(facts: FileFacts, func: FunctionFacts) -> bool:
-    for expr, _ in func.decorators:
-        entry = facts.exprs[expr] if expr >= 0 else ("",)
-        if last_name(facts, facts.calls[entry[1]].func if entry[0] == "c" else expr) in ROUTE_NAMES:
+def _is_routed(exprs: tuple[Expr, ...], calls: tuple[Any, ...], decorators: tuple[tuple[int, int], ...]) -> bool:
+    for expr, _ in decorators:
+        entry = exprs[expr] if expr >= 0 else ("",)
+        if _last_name(exprs, calls[entry[1]][0] if entry[0] == "c" else expr) in ROUTE_NAMES:
             return True
     return False
 
 
-def unreadable(error: str, lines: int) -> FileFacts:
+def unreadable(error: str, lines: int) -> Plain:
     """The facts of a file that does not parse."""
-    body = FunctionFacts("<module>", "", 1, 0, -1, -1, (), (), {}, (), (), (), -1)
-    return FileFacts((), (body,), (), (), (), (), (), lines, error)
+    body: Plain = ("<module>", "", 1, 0, -1, -1, (), (), {}, (), (), (), -1)
+    return (), (body,), (), (), (), (), (), lines, error
 
 
-def to_plain(facts: FileFacts) -> tuple[Any, ...]:
-    """Facts as bare tuples, for ``marshal``."""
-    return (
-        facts.exprs,
-        tuple(
-            (*f[:6], tuple(map(tuple, f.params)), f[7], f[8], tuple(map(tuple, f.effects)), *f[10:])
-            for f in facts.functions
-        ),
-        tuple(map(tuple, facts.classes)),
-        tuple(map(tuple, facts.calls)),
-        *facts[4:],
-    )
-
-
-def from_plain(plain: tuple[Any, ...], properties: frozenset[str] | None = None) -> FileFacts:
-    """The inverse of ``to_plain``. Attributes that are no property anywhere in the project may be left out."""
+def from_plain(plain: Plain, properties: frozenset[str] | None = None) -> FileFacts:
+    """The facts by name. Attributes that are no property anywhere in the project may be left out."""
     exprs, functions, classes, calls, *rest = plain
     make = tuple.__new__
 

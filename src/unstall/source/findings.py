@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unstall.model import CallChain, Entrance, Finding, Site, Step
 from unstall.source.callgraph import FunctionKey
-from unstall.source.routes import ROUTED, Entrances
+from unstall.source.entrances import ROUTED, Entrances
 from unstall.source.walk import Hop, Reached, Walks
 
 if TYPE_CHECKING:

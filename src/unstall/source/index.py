@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import cached_property
 
 from unstall.source.facts import last_name
@@ -26,15 +27,21 @@ class Index:
         """Classes that name ``name`` as a base, under its own name."""
         return self._children.get(name, [])
 
-    def callers(self, name: str, most_files: int = _MOST_FILES) -> list[tuple[int, int]]:
-        """Calls of anything with this last name: file and number of the call; none for very common names."""
+    def callers(
+        self, name: str, most_files: int = _MOST_FILES, only: Container[int] | None = None
+    ) -> list[tuple[int, int]]:
+        """Calls of anything with this last name: file and number of the call; none for very common names.
+
+        With ``only`` those in these files.
+        """
         self.asked.add(name)
         if most_files > _MOST_FILES:
             self.asked_everywhere.add(name)
         files = self._called.get(name, ())
         if len(files) > most_files:
             return []
-        return [(file, number) for file in files for number in self._calls_in(file).get(name, ())]
+        looked_at = files if only is None else [file for file in files if file in only]
+        return [(file, number) for file in looked_at for number in self._calls_in(file).get(name, ())]
 
     def assignments(self, attribute: str) -> list[tuple[int, tuple[str, int, int, int]]]:
         """Assignments to this attribute of something that is not ``self``."""

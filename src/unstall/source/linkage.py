@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from unstall.catalogue import Catalogue
 from unstall.source.callgraph import CallGraph, asked_of
 from unstall.source.contained import Asked
+from unstall.source.entrances import Entrances, Known, known_of
 from unstall.source.facts import FileFacts
 from unstall.source.names import Resolver
 from unstall.source.project import Project
 from unstall.source.relink import relinked
-from unstall.source.routes import Entrances, Known
+from unstall.source.routes import Survey
 from unstall.source.store import CACHE_DIR, Stored, load_pack, save_pack, unpacked
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ class Linkage(NamedTuple):
 
     graphs: list[CallGraph]
     entrances: Entrances
+
+
+def joined(followed: list[tuple[CallGraph, Survey]], resolver: Resolver) -> Linkage:
+    """The linkage of parts that were followed now."""
+    known = known_of(survey for _, survey in followed)
+    return Linkage([graph for graph, _ in followed], Entrances(resolver, known))
 
 
 def recalled(
@@ -63,7 +70,7 @@ def keep(stored: Stored, linkage: Linkage, options: Options, around: tuple[str, 
     stored.anchor()
     state = stored.base_state(_key(options, around))
     graphs, entrances = linkage
-    content = state, [tuple(graph) for graph in graphs], tuple(entrances.known()), asked_of(entrances.r)
+    content = state, [tuple(graph) for graph in graphs], tuple(entrances.known), asked_of(entrances.r)
     save_pack(stored.root / CACHE_DIR, _GRAPHS, content)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from unstall.catalogue import Catalogue
@@ -107,9 +107,9 @@ class Resolver:
             self._activations[key] = found
         return found
 
-    def count(self, file: int, function: int) -> None:
-        """Count one variant of a function that an earlier run had."""
-        self._counts[file, function] = self._counts.get((file, function), 0) + 1
+    def count(self, variants: Mapping[tuple[int, int], int]) -> None:
+        """Count the variants of functions that an earlier run had."""
+        self._counts.update(variants)
 
     def members(self) -> frozenset[tuple[str, str]]:
         """The names of modules that were asked for: the module's path, and the name."""

@@ -14,6 +14,7 @@ from unstall.source.index import Index
 from unstall.source.names import Resolver
 from unstall.source.parallel import shared_out, workers
 from unstall.source.project import Project
+from unstall.source.routes import Routes, Survey
 from unstall.source.values import Activation
 
 _LINES = 75_000
@@ -34,10 +35,12 @@ def cut(paths: list[str], outlines: list[Outline]) -> list[frozenset[str]]:
     return [frozenset(part) for part in parts]
 
 
-def follow(resolver: Resolver, only: frozenset[str] | None = None) -> CallGraph:
-    """Follow the coroutines of these files, or of all."""
+def follow(resolver: Resolver, only: frozenset[str] | None = None) -> tuple[CallGraph, Survey]:
+    """Follow the coroutines of these files, or of all; and what the files say of entrances."""
     links, seeds = linked(resolver, only)
-    return built(resolver, links, seeds)
+    paths = resolver.project.paths
+    survey = Routes(resolver).survey([n for n, path in enumerate(paths) if only is None or path in only])
+    return built(resolver, links, seeds), survey
 
 
 def linked(resolver: Resolver, only: frozenset[str] | None = None) -> tuple[dict[Activation, Link], list[Activation]]:
@@ -67,7 +70,7 @@ def linked(resolver: Resolver, only: frozenset[str] | None = None) -> tuple[dict
 
 def follow_all(
     project: Project, rows: Catalogue, parts: list[frozenset[str]], jobs: int | None, opening: Callable[[], bytes]
-) -> list[CallGraph]:
+) -> list[tuple[CallGraph, Survey]]:
     """Follow every part, in order; ``opening`` is what a worker process needs to know of the project."""
     numbers = {path: number for number, path in enumerate(project.paths)}
     weights = [sum(len(project.outline(numbers[path]).coroutines) for path in part) for part in parts]
@@ -75,17 +78,17 @@ def follow_all(
     pieces = [sorted(parts[n]) for n in order]
     plain = shared_out(pieces, follower(project, rows), workers(jobs, len(parts)), _WORKER, opening)
     found = dict(zip(order, plain, strict=True))
-    return [CallGraph(*found[n]) for n in range(len(parts))]
+    return [(CallGraph(*graph), Survey(*survey)) for graph, survey in (found[n] for n in range(len(parts)))]
 
 
 def follower(project: Project, rows: Catalogue) -> Callable[[list[str]], tuple[Any, ...]]:
-    """Follows one part after the other, each as if it were the only one; its graphs as bare tuples."""
+    """Follows one part after the other, each as if it were the only one; what it finds as bare tuples."""
     index = Index(project)
 
     def followed(part: list[str]) -> tuple[Any, ...]:
         resolver = Resolver(project, rows, index)
-        graph = follow(resolver, frozenset(part))
+        graph, survey = follow(resolver, frozenset(part))
         resolver.forget()
-        return tuple(graph)
+        return tuple(graph), tuple(survey)
 
     return followed

@@ -9,7 +9,7 @@ from typing import Any
 from unstall.source import facts as f
 from unstall.source.decoding import decode
 from unstall.source.parallel import serve, shared_out, workers
-from unstall.source.syntax import read_facts
+from unstall.source.syntax import read_plain
 
 _PARALLEL_FROM_BYTES = 1_500_000
 """Below this the second process costs more than it saves."""
@@ -22,9 +22,9 @@ Packed = tuple[tuple[Any, ...], bytes]
 """A file's outline as a bare tuple, and the rest of its facts as bytes."""
 
 
-def packed(facts: f.FileFacts) -> Packed:
+def packed(plain: f.Plain) -> Packed:
     """Facts as they are kept."""
-    return tuple(f.outline(facts)), marshal.dumps(f.to_plain(facts))
+    return tuple(f.outline(plain)), marshal.dumps(plain)
 
 
 def read_all(sources: Sequence[bytes], jobs: int | None = None) -> list[Packed]:
@@ -49,4 +49,4 @@ def serve_sources() -> None:
 
 
 def _read(sources: Sequence[bytes]) -> list[Packed]:
-    return [packed(read_facts(decode(data))) for data in sources]
+    return [packed(read_plain(decode(data))) for data in sources]

@@ -9,7 +9,8 @@ linked. So it is where a link comes out one way alone and another among all othe
 from __future__ import annotations
 
 import marshal
-from collections import deque
+from collections import Counter, defaultdict, deque
+from functools import cached_property
 from typing import Any
 
 from unstall.catalogue import Catalogue
@@ -38,9 +39,10 @@ def relinked(
     found = []
     for graph in graphs:
         if any(key[0] in edits for key in graph.names):
-            if not _same_results(graph, before, now, rows, edits):
+            acts = Acts(graph)
+            if not _same_results(acts, before, now, rows, edits):
                 return None
-            again = _Relinking(graph, before, now, rows, edits).graph()
+            again = _Relinking(acts, before, now, rows, edits).graph()
             if again is None:
                 return None
             graph = again
@@ -48,23 +50,33 @@ def relinked(
     return found
 
 
+class Acts:
+    """What the activations of a graph were made of."""
+
+    def __init__(self, graph: CallGraph) -> None:
+        self.graph = graph
+        self.spelled = marshal.loads(graph.acts)
+        self.counts = Counter([key for key, one in zip(graph.functions, self.spelled, strict=True) if one is not None])
+        """How many variants each function has."""
+
+    @cached_property
+    def nodes(self) -> dict[FunctionKey, list[int]]:
+        """The nodes of each function."""
+        found: dict[FunctionKey, list[int]] = defaultdict(list)
+        for node, key in enumerate(self.graph.functions):
+            found[key].append(node)
+        return found
+
+
 class Revived:
     """The activations of a graph, made again when asked for."""
 
-    def __init__(self, graph: CallGraph, resolver: Resolver) -> None:
-        self.graph, self.resolver = graph, resolver
-        self._spelled = marshal.loads(graph.acts)
+    def __init__(self, acts: Acts, resolver: Resolver) -> None:
+        self.graph, self.resolver = acts.graph, resolver
+        self._of, self._spelled = acts, acts.spelled
         self._acts: dict[int, Activation] = {}
         self.nodes: dict[Activation, int] = {}
-        self._of: dict[FunctionKey, list[int]] = {}
-        for node, key in enumerate(graph.functions):
-            self._of.setdefault(key, []).append(node)
-            if self._spelled[node] is not None:
-                resolver.count(*key)
-
-    def variants(self, key: FunctionKey) -> list[int]:
-        """The nodes of one function."""
-        return self._of.get(key, [])
+        resolver.count(acts.counts)
 
     def act(self, node: int) -> Activation:
         """The activation of a node."""
@@ -92,7 +104,7 @@ class Revived:
     def node(self, act: Activation) -> int | None:
         """The node of an activation, None where the graph has none like it."""
         if act not in self.nodes:
-            for node in self.variants((act.file, act.function)):
+            for node in self._of.nodes.get((act.file, act.function), ()):
                 self.act(node)
         return self.nodes.get(act)
 
@@ -127,15 +139,13 @@ def _tells(resolver: Resolver, file: int, number: int) -> bool:
 # --- results ------------------------------------------------------------------------------------------
 
 
-def _same_results(
-    graph: CallGraph, before: Project, now: Project, rows: Catalogue, edits: dict[int, Contained]
-) -> bool:
+def _same_results(acts: Acts, before: Project, now: Project, rows: Catalogue, edits: dict[int, Contained]) -> bool:
     """True where the functions whose results may have changed give back what they gave."""
     functions = {(file, at) for file, edit in edits.items() for at in edit.results}
-    nodes = [node for node, key in enumerate(graph.functions) if key in functions]
+    nodes = [node for function in sorted(functions) for node in acts.nodes.get(function, ())] if functions else []
     if not nodes:
         return True
-    old, new = Revived(graph, Resolver(before, rows)), Revived(graph, Resolver(now, rows))
+    old, new = Revived(acts, Resolver(before, rows)), Revived(acts, Resolver(now, rows))
     return all(_results(old.resolver, old.act(node)) == _results(new.resolver, new.act(node)) for node in nodes)
 
 
@@ -161,11 +171,12 @@ def _spelled(value: Any) -> Any:
 class _Relinking:
     """One graph, with what edited files do brought up to date."""
 
-    def __init__(self, graph: CallGraph, before: Project, now: Project, rows: Catalogue, edits: dict[int, Contained]):
-        self.old, self.edits = graph, edits
+    def __init__(self, acts: Acts, before: Project, now: Project, rows: Catalogue, edits: dict[int, Contained]):
+        graph = acts.graph
+        self.acts, self.old, self.edits = acts, graph, edits
         self.before, self.now = before, now
         self.rows = rows
-        self.revived = Revived(graph, Resolver(now, rows))
+        self.revived = Revived(acts, Resolver(now, rows))
         self.functions = list(graph.functions)
         more = len(graph.functions) - len(graph.targets)
         self.targets = [*graph.targets, *[()] * more]
@@ -215,7 +226,7 @@ class _Relinking:
 
     def _link_as_before(self, nodes: list[int]) -> bool:
         """True where the old bodies, looked at alone, link as they did among all others."""
-        revived = Revived(self.old, Resolver(self.before, self.rows))
+        revived = Revived(self.acts, Resolver(self.before, self.rows))
         linker = Linker(revived.resolver)
         for node in nodes:
             link = linker.link(revived.act(node))

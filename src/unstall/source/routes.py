@@ -1,11 +1,11 @@
-"""Entrances: where a framework calls in, and what people call that place."""
+"""Where a framework calls in, as source says it: decorators, calls that register, base classes."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from unstall.model import Entrance, Site
 from unstall.source import facts as f
 from unstall.source.names import Resolver
 from unstall.source.values import Activation, Values
@@ -62,72 +62,57 @@ _KIND_ORDER = [
     "callback",
     "coroutine",
 ]
-ROUTED = frozenset(["endpoint", "websocket", "dependency", "middleware", "exception-handler", "background", "lifespan"])
 
 
-class Known(NamedTuple):
-    """What an earlier run found: kind, label, line and qualname of entrances, what is registered or included where."""
+Told = tuple[str, str]
+"""Kind and label of an entrance; a label may be empty."""
 
-    named: dict[FunctionKey, tuple[str, str, int, str]]
-    registered: dict[FunctionKey, tuple[str, str]]
+
+class Survey(NamedTuple):
+    """What some files say of entrances, by function; ``included`` is what the whole project says of routers.
+
+    ``places`` has line and qualname of every coroutine of these files.
+    """
+
+    places: dict[FunctionKey, tuple[int, str]]
+    decorated: dict[FunctionKey, Told]
+    registered: dict[FunctionKey, Told]
+    shaped: dict[FunctionKey, Told]
     included: dict[tuple[int, str], str]
-    routes: int
 
 
-class Entrances:
-    """Names entrances when they are asked for. ``known`` holds where only bodies of ``changed`` files were edited since."""
+class Routes:
+    """Reads what source says of entrances. ``included`` is known from an earlier run, or worked out."""
 
-    def __init__(
-        self, resolver: Resolver, known: Known | None = None, changed: frozenset[int] | set[int] = frozenset()
-    ) -> None:
+    def __init__(self, resolver: Resolver, included: dict[tuple[int, str], str] | None = None) -> None:
         self.r = resolver
         self.project = resolver.project
-        self._known, self._changed = known, changed
-        self._named: dict[FunctionKey, Entrance] = {}
+        self._known = included
 
-    def known(self) -> Known:
-        """What was found, for a later run."""
-        named = {key: (e.kind, e.label, e.site.line, e.site.qualname) for key, e in self._named.items()}
-        return Known(named, self._registered, self._included, self.count_routes())
-
-    def name(self, key: FunctionKey, on_loop: bool = False) -> Entrance:
-        """The entrance that a coroutine function, or a function handed to the loop, is."""
-        if key not in self._named:
-            known = self._known.named.get(key) if self._known is not None and key[0] not in self._changed else None
-            if known is not None:
-                kind, label, line, qualname = known
-                self._named[key] = Entrance(kind, label, Site(self.project.paths[key[0]], line, 1, qualname))
-            else:
-                self._named[key] = self._name(key, on_loop)
-        return self._named[key]
-
-    def _name(self, key: FunctionKey, on_loop: bool) -> Entrance:
-        facts = self.project.facts(key[0])
-        func = facts.functions[key[1]]
-        site = Site(self.project.paths[key[0]], func.line, 1, func.qualname)
-        found = self._decorated(key[0], func) or self._registered.get(key) or self._by_shape(key[0], func)
-        if found is not None:
-            return Entrance(found[0], found[1] or func.qualname, site)
-        if on_loop:
-            return Entrance("callback", f"loop callback {func.qualname}", site)
-        return Entrance("coroutine", f"async def {func.qualname}", site)
-
-    def count_routes(self) -> int:
-        """How many functions of the project a framework serves as endpoints or websockets, sync ones included."""
-        if self._known is not None:
-            return self._known.routes
-        found = {key for key, (kind, _) in self._registered.items() if kind in ("endpoint", "websocket")}
-        for file in range(len(self.project.paths)):
-            for at in self.project.outline(file).routed:
-                if (file, at) not in found:
-                    named = self._decorated(file, self.project.facts(file).functions[at])
-                    if named is not None and named[0] in ("endpoint", "websocket"):
-                        found.add((file, at))
-        return len(found)
+    def survey(self, files: Sequence[int]) -> Survey:
+        """What these files say of their coroutines, of functions that look like endpoints, and of what they register."""
+        places: dict[FunctionKey, tuple[int, str]] = {}
+        decorated: dict[FunctionKey, Told] = {}
+        shaped: dict[FunctionKey, Told] = {}
+        for file in files:
+            outline = self.project.outline(file)
+            functions = self.project.facts(file).functions if outline.coroutines or outline.routed else ()
+            for at in outline.coroutines:
+                func = functions[at]
+                places[file, at] = func.line, func.qualname
+                shape = self.by_shape(file, func)
+                if shape is not None:
+                    shaped[file, at] = shape
+            for at in dict.fromkeys((*outline.coroutines, *outline.routed)):
+                told = self.decorated(file, functions[at])
+                if told is not None:
+                    decorated[file, at] = told
+        return Survey(places, decorated, self._registered(frozenset(files)), shaped, self.included)
 
     # --- decorators -----------------------------------------------------------------------------------
 
-    def _decorated(self, file: int, func: f.FunctionFacts) -> tuple[str, str] | None:
+    def decorated(self, file: int, func: f.FunctionFacts) -> Told | None:
+        """What the decorators of a function make it."""
         if not func.decorators or func.parent < 0:
             return None
         scope = self.r.activation(file, func.parent)
@@ -152,7 +137,7 @@ class Entrances:
     def _is_library(self, scope: Activation, expr: int) -> bool:
         return any(v[0] == "O" and v[1].split(".")[0] in _FRAMEWORKS for v in self.r.evaluate(scope, expr))
 
-    def _by_method(self, scope: Activation, target: f.Expr, call: f.Call | None) -> tuple[str, str] | None:
+    def _by_method(self, scope: Activation, target: f.Expr, call: f.Call | None) -> Told | None:
         name, receiver = target[2], target[1]
         if name not in _ROUTES and name not in ("middleware", "exception_handler", "on_event"):
             return None
@@ -209,7 +194,7 @@ class Entrances:
         key = self._router(scope, receiver)
         if key is None:
             return ""
-        return self._included.get(key, "") + self._own_prefix(key)
+        return self.included.get(key, "") + self._own_prefix(key)
 
     def _router(self, scope: Activation, expr: int) -> tuple[int, str] | None:
         """Where a router is defined: file and name."""
@@ -245,10 +230,10 @@ class Entrances:
         return ""
 
     @cached_property
-    def _included(self) -> dict[tuple[int, str], str]:
+    def included(self) -> dict[tuple[int, str], str]:
         """Prefixes that ``include_router`` puts before a router's own."""
         if self._known is not None:
-            return self._known.included
+            return self._known
         found: dict[tuple[int, str], tuple[str, tuple[int, str] | None]] = {}
         for file, number in self.r.index.callers("include_router", 100_000):
             call = self.project.facts(file).calls[number]
@@ -277,14 +262,11 @@ class Entrances:
 
     # --- registration ---------------------------------------------------------------------------------
 
-    @cached_property
-    def _registered(self) -> dict[FunctionKey, tuple[str, str]]:
-        """Functions that are handed to a framework by a call."""
-        if self._known is not None:
-            return self._known.registered
-        found: dict[FunctionKey, tuple[str, str]] = {}
+    def _registered(self, files: Container[int]) -> dict[FunctionKey, Told]:
+        """Functions that are handed to a framework by a call in these files."""
+        found: dict[FunctionKey, Told] = {}
         for name, (kind, position) in _REGISTER.items():
-            for file, number in self.r.index.callers(name, 100_000):
+            for file, number in self.r.index.callers(name, 100_000, files):
                 call = self.project.facts(file).calls[number]
                 at = position if len(call.args) > position else 0
                 if name == "add_event_handler" and not self._is_startup(file, call):
@@ -298,7 +280,7 @@ class Entrances:
                     for value in self.r.evaluate(scope, expr):
                         self._register(found, name, kind, value, self._path(scope, call))
         for name in ("FastAPI", "Starlette", "Litestar"):
-            for file, number in self.r.index.callers(name, 100_000):
+            for file, number in self.r.index.callers(name, 100_000, files):
                 call = self.project.facts(file).calls[number]
                 for keyword, expr in call.keywords:
                     if keyword in ("lifespan", "on_startup", "on_shutdown"):
@@ -313,7 +295,7 @@ class Entrances:
         return entry in (("k", "startup"), ("k", "shutdown"))
 
     def _register(
-        self, found: dict[FunctionKey, tuple[str, str]], name: str, kind: str, value: tuple[object, ...], path: str
+        self, found: dict[FunctionKey, Told], name: str, kind: str, value: tuple[object, ...], path: str
     ) -> None:
         if value[0] in ("R", "G", "W"):
             act = value[1]
@@ -332,11 +314,9 @@ class Entrances:
             label = f"WS {path or label}"
         else:
             label = f"{kind.replace('-', ' ')} {label}"
-        known = found.get(key)
-        if known is None or _KIND_ORDER.index(kind) < _KIND_ORDER.index(known[0]):
-            found[key] = kind, label
+        put_first(found, key, (kind, label))
 
-    def _by_shape(self, file: int, func: f.FunctionFacts) -> tuple[str, str] | None:
+    def by_shape(self, file: int, func: f.FunctionFacts) -> Told | None:
         """ASGI and Starlette middleware, class-based endpoints, known by their base or signature."""
         if func.owner < 0:
             return None
@@ -351,3 +331,10 @@ class Entrances:
         ):
             return "endpoint", f"{func.name.upper()} {owner}"
         return None
+
+
+def put_first(found: dict[FunctionKey, Told], key: FunctionKey, told: Told) -> None:
+    """Of several kinds of entrance that a function is, keep the one that people think of first."""
+    known = found.get(key)
+    if known is None or _KIND_ORDER.index(told[0]) < _KIND_ORDER.index(known[0]):
+        found[key] = told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unstall.source.facts import Effect, FunctionFacts, Param
+from typing import Any
 
 
 class Scope:
@@ -10,6 +10,8 @@ class Scope:
 
     __slots__ = (
         "annotation",
+        "binds",
+        "block",
         "blocks",
         "decorators",
         "effects",
@@ -26,6 +28,7 @@ class Scope:
         "parent",
         "qualname",
         "returns",
+        "seen",
         "self_name",
         "self_owner",
         "where",
@@ -35,38 +38,50 @@ class Scope:
     def __init__(self, name: str, qualname: str, line: int, parent: int) -> None:
         self.name, self.qualname, self.line, self.parent = name, qualname, line, parent
         self.flags, self.owner, self.self_name, self.self_owner = 0, -1, "", -1
-        self.params: tuple[Param, ...] = ()
+        self.params: tuple[tuple[Any, ...], ...] = ()
         self.decorators: tuple[tuple[int, int], ...] = ()
         self.annotation = -1
         self.names: dict[str, list[int]] = {}
         self.where: dict[str, list[int]] = {}
-        self.effects: list[Effect] = []
+        self.effects: list[tuple[Any, ...]] = []
         self.returns: list[int] = []
         self.yields: list[int] = []
         self.globals: set[str] = set()
         self.nonlocals: set[str] = set()
-        self.blocks, self.open, self.next_block = [0], {0}, 1
+        self.block, self.next_block, self.binds = 0, 1, 0
+        self.blocks: list[tuple[int, int]] = []
+        self.open = {0}
+        self.seen: dict[str, int] = {}
+        """The expressions that names stand for, until one may stand for something else."""
 
     def enter_block(self) -> None:
         """What follows may not run."""
-        self.blocks.append(self.next_block)
-        self.open.add(self.next_block)
+        self.blocks.append((self.block, self.binds))
+        self.block = self.next_block
+        self.open.add(self.block)
         self.next_block += 1
 
     def leave_block(self) -> None:
         """Back to what runs whenever the block's surroundings do."""
-        self.open.discard(self.blocks.pop())
+        self.open.discard(self.block)
+        self.block, binds = self.blocks.pop()
+        if binds != self.binds:
+            self.seen.clear()
 
     def bind(self, name: str, value: int) -> None:
         """A name gets a value here."""
-        self.names.setdefault(name, []).append(value)
-        self.where.setdefault(name, []).append(self.blocks[-1])
+        values = self.names.get(name)
+        if values is None:
+            self.names[name], self.where[name] = [value], [self.block]
+        else:
+            values.append(value)
+            self.where[name].append(self.block)
+        self.seen.pop(name, None)
+        self.binds += 1
 
     def reaching(self, name: str) -> tuple[int, ...]:
         """Which bindings of a name may be seen here: back to the last that is certain to have run."""
-        where = self.where.get(name)
-        if where is None:
-            return ()
+        where = self.where[name]
         found = []
         for at in range(len(where) - 1, -1, -1):
             found.append(at)
@@ -74,9 +89,9 @@ class Scope:
                 break
         return tuple(found)
 
-    def facts(self) -> FunctionFacts:
-        """The scope as it is kept."""
-        return FunctionFacts(
+    def facts(self) -> tuple[Any, ...]:
+        """The scope as it is kept: a bare `facts.FunctionFacts`."""
+        return (
             self.name,
             self.qualname,
             self.line,

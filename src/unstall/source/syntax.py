@@ -14,10 +14,22 @@ from unstall.source.suppress import ignores_in
 
 _MANAGERS = {"contextmanager", "asynccontextmanager"}
 _PROPERTIES = {"property", "cached_property"}
+_DECORATORS = {
+    "staticmethod": f.STATIC,
+    "classmethod": f.CLASSMETHOD,
+    "abstractmethod": f.ABSTRACT,
+    "abstractproperty": f.ABSTRACT | f.PROPERTY,
+    "overload": f.OVERLOAD,
+}
 _DEPTH = 12_000
 
 
 def read_facts(text: str, filename: str = "<source>") -> f.FileFacts:
+    """The facts of one file, see `read_plain`."""
+    return f.from_plain(read_plain(text, filename))
+
+
+def read_plain(text: str, filename: str = "<source>") -> f.Plain:
     """Parse one file. Source that this Python cannot parse, not even as ``older`` spells it, gives facts with ``error``
     set; nothing is raised."""
     lines = text.count("\n") + 1
@@ -44,16 +56,16 @@ def read_facts(text: str, filename: str = "<source>") -> f.FileFacts:
 class FileReader(Expressions):
     """Walks statements in order, so that every use of a name knows the assignments that reach it."""
 
-    def read(self, tree: ast.Module, lines: int, ignores: tuple[Any, ...]) -> f.FileFacts:
+    def read(self, tree: ast.Module, lines: int, ignores: tuple[Any, ...]) -> f.Plain:
         """The facts of a parsed module."""
         self.open_function("<module>", "", 1)
         self.statements(tree.body)
         self.close_function()
-        return f.FileFacts(
+        return (
             tuple(self.exprs),
-            tuple(scope.facts() for scope in self.functions),
-            tuple(self.class_facts(row) for row in self.classes),
-            tuple(f.Call(*row) for row in self.calls),
+            tuple([scope.facts() for scope in self.functions]),
+            tuple([self.class_facts(row) for row in self.classes]),
+            tuple(map(tuple, self.calls)),
             tuple(self.outer),
             tuple(self.stars),
             ignores,
@@ -62,10 +74,10 @@ class FileReader(Expressions):
         )
 
     @staticmethod
-    def class_facts(row: dict[str, Any]) -> f.ClassFacts:
-        """A class, once all its methods are read."""
+    def class_facts(row: dict[str, Any]) -> tuple[Any, ...]:
+        """A class, once all its methods are read: a bare `facts.ClassFacts`."""
         attributes = {name: tuple(values) for name, values in row["attributes"].items()}
-        return f.ClassFacts(**(row | {"attributes": attributes}))
+        return tuple((row | {"attributes": attributes}).values())
 
     def statements(self, body: list[ast.stmt]) -> None:
         """Read statements in order."""
@@ -193,6 +205,7 @@ class FileReader(Expressions):
     def on_global(self, node: ast.Global) -> None:
         """Names that belong to the module."""
         self.scope.globals.update(node.names)
+        self.scope.seen.clear()
 
     def on_nonlocal(self, node: ast.Nonlocal) -> None:
         """Names that belong to the function around."""
@@ -265,7 +278,7 @@ class FileReader(Expressions):
         """Remember the lines of a ``with`` block that awaits nothing: a lock held there is given back soon."""
         if not any(call[6] for call in self.calls[first:]):
             end = node.end_lineno or node.lineno
-            self.scope.effects.append(f.Effect("short", node.lineno, 1, end, 0))
+            self.scope.effects.append(("short", node.lineno, 1, end, 0))
 
     def on_try(self, node: Any) -> None:
         """Handlers may run, the body does."""
@@ -295,13 +308,7 @@ def _decorator_flag(node: ast.expr) -> int:
         return f.PROPERTY if name in _PROPERTIES else 0
     if name in _MANAGERS:
         return f.MANAGER
-    return {
-        "staticmethod": f.STATIC,
-        "classmethod": f.CLASSMETHOD,
-        "abstractmethod": f.ABSTRACT,
-        "abstractproperty": f.ABSTRACT | f.PROPERTY,
-        "overload": f.OVERLOAD,
-    }.get(name, 0)
+    return _DECORATORS.get(name, 0)
 
 
 def _last_name(node: ast.expr) -> str:
@@ -360,4 +367,4 @@ _STATEMENTS[ast.TryStar] = FileReader.on_try
 if hasattr(ast, "TypeAlias"):
     _STATEMENTS[ast.TypeAlias] = FileReader.on_type_alias
 
-__all__ = ["FileReader", "Scope", "read_facts"]
+__all__ = ["FileReader", "Scope", "read_facts", "read_plain"]

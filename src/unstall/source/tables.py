@@ -27,12 +27,18 @@ class Tables:
 
     def add(self, expr: f.Expr) -> int:
         """The number of an expression."""
-        # A literal 1, 1.0 and True are equal to Python but not to a reader.
-        key = (*expr, type(expr[1])) if expr[0] == "k" else expr
-        number = self.numbers.get(key)
-        if number is None:
-            number = self.numbers[key] = len(self.exprs)
+        new = len(self.exprs)
+        number = self.numbers.setdefault(expr, new)
+        if number == new:
             self.exprs.append(expr)
+        return number
+
+    def literal(self, value: str | float | None) -> int:
+        """The number of a literal: 1, 1.0 and True are equal to Python but not to a reader."""
+        new = len(self.exprs)
+        number = self.numbers.setdefault(("k", value, type(value)), new)
+        if number == new:
+            self.exprs.append(("k", value))
         return number
 
     def open_function(self, name: str, qualname: str, line: int) -> int:
@@ -53,9 +59,9 @@ class Tables:
         scope.flags, scope.owner, scope.params = flags, owner, params
         scope.decorators, scope.annotation = decorators, annotation
         if owner >= 0 and not flags & f.STATIC and params:
-            scope.self_name, scope.self_owner = params[0].name, owner
+            scope.self_name, scope.self_owner = params[0][0], owner
         for position, param in enumerate(params):
-            self.bind(param.name, self.add(("p", position)))
+            scope.bind(param[0], self.add(("p", position)))
         return index
 
     def close_function(self) -> None:
@@ -85,7 +91,7 @@ class Tables:
         """Something that runs code at this place."""
         if ref >= 0:
             end = node.end_col_offset if node.end_lineno == node.lineno else node.col_offset + 1
-            self.scope.effects.append(f.Effect(kind, node.lineno, node.col_offset + 1, (end or 0) + 1, ref))
+            self.scope.effects.append((kind, node.lineno, node.col_offset + 1, (end or 0) + 1, ref))
 
     def element(self, value: int) -> int:
         """What iterating a value gives."""
