@@ -72,6 +72,8 @@ class Heart:
     ) -> None:
         self.loop = loop
         self.calm = calm
+        self.vitals: Callable[[float], None] = lambda now: None
+        """What else is looked at on the loop's thread, told the time of each beat."""
         self.marks_all = False
         """Whether every request leaves its mark in its context."""
         self._left, self._roused = ATTENDED, False
@@ -115,6 +117,11 @@ class Heart:
             self.cells[STATE] = STOPPED
         if self._collected in gc.callbacks:
             gc.callbacks.remove(self._collected)
+
+    def disown(self) -> None:
+        """In a forked child, after what was shared: beats go nowhere."""
+        self.cells = self.shared.cells
+        self._handle = None
 
     @property
     def quiet(self) -> bool:
@@ -172,7 +179,9 @@ class Heart:
         self.cells[SIGN] = self.sign_at = now
 
     def ride(self) -> None:
-        """The loop is awake for something else: beat where that is due anyway. Never raises."""
+        """The loop is awake for something else: beat where that is due anyway. Never raises, on whatever loop it is called."""
+        if threading.get_ident() != self.thread:
+            return
         self._rode_at = now = time.monotonic()
         if self._handle is not None and now - self.cells[BEAT] >= self._period_s - RIDE_S:
             self._handle.cancel()
@@ -218,6 +227,7 @@ class Heart:
         if abs(self._rode_at + RIDE_EVERY_S - now - next_s) < RIDE_S:
             next_s += RIDE_S  # the loop will be awake by then: one waking up does for both
         self._handle = self.loop.call_later(next_s, self._tick)
+        self.vitals(now)
 
     def _close(self, sign: float, beat: float, now: float) -> None:
         start = stall_start(sign, beat, self._period_s)

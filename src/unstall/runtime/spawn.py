@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import select
@@ -64,6 +65,9 @@ class Link:
         self._next_try = 0.0
         self._started_at = 0.0
         self._wake, self._wake_fd = select.poll(), -1
+        self._call_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if hasattr(os, "eventfd") else -1
+        if self._call_fd >= 0:
+            self._wake.register(self._call_fd, select.POLLIN)
         self.number = 0
 
     @property
@@ -127,9 +131,11 @@ class Link:
                 self._process.kill()
                 self._process.wait()
         self._no_wake()
-        if self._map_fd >= 0:
-            self._map_fd, fd = -1, self._map_fd
-            os.close(fd)
+        self._call_fd, call_fd = -1, self._call_fd
+        self._map_fd, map_fd = -1, self._map_fd
+        for fd in (call_fd, map_fd):
+            if fd >= 0:
+                os.close(fd)
 
     def register(self, number: int) -> None:
         """Make the capture signal harmless, then say so; not where somebody else uses it already."""
@@ -146,9 +152,18 @@ class Link:
         self.shared.cells[mapping.SIGNAL] = float(number)
 
     def rest(self, seconds: float) -> None:
-        """Sleep until the observer sees a stall or dies, at most that long."""
-        if self._wake.poll(max(1.0, seconds * 1000)) and not os.read(self._wake_fd, 64):
-            self._no_wake()
+        """Sleep until the observer sees a stall or dies, or somebody calls; at most that long."""
+        for fd, _ in self._wake.poll(max(1.0, seconds * 1000)):
+            if not os.read(fd, 64):
+                self._no_wake()
+                if self._process is not None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(1)  # what it had open is closed a moment before it can be buried
+
+    def call(self) -> None:
+        """End the sampler's rest; called on any thread."""
+        if self._call_fd >= 0:
+            os.eventfd_write(self._call_fd, 1)
 
     def _no_wake(self) -> None:
         if self._wake_fd >= 0:

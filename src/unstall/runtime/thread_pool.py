@@ -1,7 +1,7 @@
 """The pool of threads that serves plain `def` endpoints: how full it is, and who holds its threads.
 
 A full pool looks like a blocked loop from outside, and is none: the loop runs, and every call waits for one of forty
-threads. It is looked at from the sampler's thread, a few times a second; nothing is added to a request.
+threads. It is counted on the loop, twice a second; the sampler's thread looks who holds it. Nothing is added to a request.
 """
 
 from __future__ import annotations
@@ -32,17 +32,28 @@ class ThreadPool:
         self._told_at = float("-inf")
         self._full_since = 0.0
 
+    def count(self) -> bool:
+        """Store how full it is; True where a look is due, because calls wait or no longer do."""
+        limiter = self._limiter
+        if limiter is None:
+            return self._fetch is None and self._is_used() or self._fetch is not None and self._fetch.done()
+        statistics, cells = limiter.statistics(), self._shared.cells
+        used, total, waiting = statistics.borrowed_tokens, statistics.total_tokens, statistics.tasks_waiting
+        cells[mapping.POOL_USED], cells[mapping.POOL_WAITING] = float(used), float(waiting)
+        cells[mapping.POOL_TOTAL] = float(total)
+        return bool(self._is_full() or self._full_since)
+
+    def _is_full(self) -> bool:
+        cells = self._shared.cells
+        return cells[mapping.POOL_USED] >= cells[mapping.POOL_TOTAL] and cells[mapping.POOL_WAITING] > 0
+
     def look(self, now: float, after_s: float) -> dict[str, Any] | None:
-        """Store how full it is; a record where it has been full for ``after_s`` and that is worth saying now."""
+        """See who holds it, where it is full; a record where it has been for ``after_s`` and that is worth saying now."""
         if self._limiter is None:
             self._find()
             return None
         cells = self._shared.cells
-        statistics = self._limiter.statistics()
-        used, total, waiting = statistics.borrowed_tokens, statistics.total_tokens, statistics.tasks_waiting
-        cells[mapping.POOL_USED], cells[mapping.POOL_WAITING] = float(used), float(waiting)
-        cells[mapping.POOL_TOTAL] = float(total)
-        if used < total or not waiting:
+        if not self._is_full():
             self._full_since = cells[mapping.POOL_FULL_SINCE] = 0.0
             return None
         held = holders(self._own)
@@ -56,19 +67,23 @@ class ThreadPool:
         self._told_at = now
         return {
             "full_s": round(now - self._full_since, 3),
-            "used": used,
-            "total": total,
-            "waiting": waiting,
+            "used": int(cells[mapping.POOL_USED]),
+            "total": int(cells[mapping.POOL_TOTAL]),
+            "waiting": int(cells[mapping.POOL_WAITING]),
             "held_by": [{"function": f, "path": path, "threads": n} for (f, path), n in held.most_common(FUNCTIONS)],
         }
 
+    @staticmethod
+    def _is_used() -> bool:
+        """The back end is loaded when the app first uses the pool; asking sooner would load it, on the loop."""
+        return "anyio.to_thread" in sys.modules and _BACK_END in sys.modules
+
     def _find(self) -> None:
         """Ask for the loop's limiter, which only a task of the loop can be told."""
-        module = sys.modules.get("anyio.to_thread")
-        # The back end is loaded when the app first uses the pool; asking sooner would load it, on the loop.
-        if module is None or _BACK_END not in sys.modules:
+        if not self._is_used():
             return
         if self._fetch is None:
+            module = sys.modules["anyio.to_thread"]
 
             async def fetch() -> Any:
                 return module.current_default_thread_limiter()

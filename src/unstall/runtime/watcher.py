@@ -24,7 +24,7 @@ from unstall.runtime.open_requests import Requests
 from unstall.runtime.recorder import SCHEMA, Recorder
 from unstall.runtime.routes import RouteTable, rows_of
 from unstall.runtime.sample import sample
-from unstall.runtime.serving import look_at_server, ports_of_server, supervisor
+from unstall.runtime.serving import ports_of_server, supervisor
 from unstall.runtime.settings import Settings
 from unstall.runtime.sinks.log import log_pool, log_stall
 from unstall.runtime.sinks.outlets import Outlets, Sighting, Source, context_of_current
@@ -34,12 +34,13 @@ from unstall.runtime.thread_pool import ThreadPool
 from unstall.runtime.timing import EARLY, LATE_S, PATIENCE_S, overdue_at, stall_start
 from unstall.runtime.turns import LOOK_S as TURN_S
 from unstall.runtime.turns import Turns
+from unstall.runtime.vitals import Vitals
 from unstall.runtime.workers import worker_count, worker_number
 
 log = logging.getLogger("unstall")
 ALIVE_S = 60.0
-LOOK_S, QUIET_LOOK_S = 0.5, 1.0
-"""How often the server and the thread pool are looked at, and how often where no requests come."""
+LOOK_S = 2.0
+"""How often the sampler wakes where nobody calls it."""
 
 
 class Watch:
@@ -65,20 +66,19 @@ class Watch:
         self.enter, self.leave = self.shared.enter, self.shared.leave
         self.ledger = Ledger(Books(self.pid, threading.get_native_id()))
         self.heart = Heart(loop, self.shared, settings.threshold_s, asgi.calm)
+        self.pool = ThreadPool(loop, self.shared, self.own)
+        self.heart.vitals = Vitals(self.shared, self.pool, self.heart.ride, self._call).take
         self.requests = Requests(self.heart, bool(settings.health_port or settings.sinks))
         self.in_flight = self.requests.seen
         self.sign, self.thread = self.heart.sign, self.heart.thread
-        self.stalls = 0
-        self.stalled_s = 0.0
+        self.stalls, self.stalled_s = 0, 0.0
         self.table = RouteTable()
         self._turns = Turns(loop, self.heart.thread)
         self._callbacks = Callbacks(loop)
-        self.pool = ThreadPool(loop, self.shared, self.own)
         self.outlets = Outlets(settings.sinks, Source(self.shared, self.table), log.warning)
         self.heart.lags = self.outlets.lags
         self._look_at = 0.0
-        self._lines = Limit()
-        self._gaps = 0
+        self._lines, self._gaps = Limit(), 0
         self._alive_at = time.monotonic() + ALIVE_S
         self._retired = self._said_ready = self._said_stop = self._said_alone = False
         self._last: tuple[float, dict[str, Any]] | None = None
@@ -138,6 +138,12 @@ class Watch:
             self._said_ready = True
             self.heart.ready()
             self._alive_at = 0.0
+            self._call()
+
+    def _call(self) -> None:
+        """Have the sampler do its chores now."""
+        self._look_at = 0.0
+        self.link.call()
 
     def stop(self) -> None:
         """The app has shut down. The server may end by a signal right after, so the last record is written here."""
@@ -154,8 +160,9 @@ class Watch:
 
     def disown(self) -> None:
         """In a forked child: nothing here may write to what its parent shares with an observer."""
-        self.heart.cells = self.cells = memoryview(bytearray(mapping.CELLS * 8)).cast("d")
         self.shared.disown()
+        self.cells = self.shared.cells
+        self.heart.disown()
 
     def finish(self) -> None:
         """Write the last record; at exit at the latest."""
@@ -222,8 +229,7 @@ class Watch:
         self._chores(now)
         if self.link.alive:
             # The observer rings when a beat is overdue, once: from then on this thread is to look by itself.
-            rest_s = QUIET_LOOK_S if self.heart.quiet else LOOK_S
-            self.link.rest(rest_s if now < late_at else overdue - now)
+            self.link.rest(LOOK_S if now < late_at else overdue - now)
             return True
         if now < late_at:
             self.ledger.healthy(now, cells[mapping.GC])
@@ -233,11 +239,6 @@ class Watch:
         if rest > 0:
             time.sleep(rest)
         return True
-
-    def _ride(self) -> None:
-        """The server's own tick, on whatever loop it runs."""
-        if threading.get_ident() == self.heart.thread and self.pid == os.getpid():
-            self.heart.ride()
 
     def _pause(self) -> bool:
         """The loop does not run: that is no stall."""
@@ -252,7 +253,6 @@ class Watch:
     def _chores(self, now: float) -> None:
         if now >= self._look_at:
             self._look_at = now + LOOK_S
-            look_at_server(self.cells, self._ride)
             self.requests.look()
             full = self.pool.look(now, self.settings.busy_after_s)
             if full is not None:

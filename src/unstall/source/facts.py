@@ -230,10 +230,7 @@ def from_plain(plain: Plain, properties: frozenset[str] | None = None) -> FileFa
     """The facts by name. Attributes that are no property anywhere in the project may be left out."""
     exprs, functions, classes, calls, *rest = plain
     make = tuple.__new__
-
-    def kept(effect: tuple[Any, ...]) -> bool:
-        return effect[0] != "attribute" or properties is None or exprs[effect[4]][2] in properties
-
+    kept = properties if properties is not None else {e[2] for e in exprs if e[0] == "a"}
     built = [
         make(
             FunctionFacts,
@@ -241,7 +238,7 @@ def from_plain(plain: Plain, properties: frozenset[str] | None = None) -> FileFa
                 *row[:6],
                 tuple([make(Param, p) for p in row[6]]),
                 *row[7:9],
-                tuple([make(Effect, e) for e in row[9] if kept(e)]),
+                tuple([make(Effect, e) for e in row[9] if e[0] != "attribute" or exprs[e[4]][2] in kept]),
                 *row[10:],
             ),
         )

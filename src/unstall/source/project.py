@@ -86,12 +86,11 @@ def _matches(path: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def read_source(path: Path) -> bytes | None:
+def read_source(path: str | Path) -> bytes | None:
     """The bytes of a file; None where it cannot be read or is too large to be written by people."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            return None
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read() if os.fstat(file.fileno()).st_size <= _LARGEST_FILE else None
     except OSError:
         return None
 

@@ -105,18 +105,19 @@ def collect(root: Path, paths: list[str], cached: bool = True, jobs: int | None 
     edits = load_pack(root / CACHE_DIR / EDITS) if disk is not None else None
     apart: dict[str, Entry] = edits[1] if edits is not None and disk is not None and edits[0] == disk.digest else {}
     entries: dict[str, Entry] = {}
-    todo: list[tuple[str, bytes, int, int]] = []
+    todo: list[tuple[str, bytes, int, int, bytes]] = []
     for path in paths:
         entry = apart.get(path) or base.get(path)
+        full = os.path.join(root, path)
         try:
-            stat = os.stat(os.path.join(root, path))
+            stat = os.stat(full)
         except OSError:
             stat = None
         unmoved = entry is not None and stat is not None and (stat.st_size, stat.st_mtime_ns) == entry[:2]
         if unmoved and entry is not None and disk is not None and entry[1] < disk.written_ns - _RACY_NS:
             entries[path] = entry
             continue
-        data = read_source(root / path)
+        data = read_source(full)
         size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat is not None else (0, 0)
         if data is None:
             entries[path] = (size, mtime_ns, b"", *packed(f.unreadable("cannot be read, or larger than 4 MB", 0)))
@@ -126,10 +127,11 @@ def collect(root: Path, paths: list[str], cached: bool = True, jobs: int | None 
         if same is not None:
             entries[path] = (size, mtime_ns, *same[2:])
         else:
-            todo.append((path, data, size, mtime_ns))
-    answers = read_all([data for _, data, _, _ in todo], jobs)
-    for (path, data, size, mtime_ns), answer in zip(todo, answers, strict=True):
-        entries[path] = (size, mtime_ns, _digest(data), *answer)
+            todo.append((path, data, size, mtime_ns, digest))
+    answers = read_all([data for _, data, *_ in todo], jobs)
+    for (path, _, *known), answer in zip(todo, answers, strict=True):
+        size, mtime_ns, digest = known
+        entries[path] = (size, mtime_ns, digest, *answer)
     stored = Stored(root, entries, base, len(todo), disk, cached)
     if cached:
         _save(stored, apart)
