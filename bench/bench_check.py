@@ -3,7 +3,8 @@
     python bench/bench_check.py [--lines 1000000] [--tree DIR] [--only unstall,ruff,ty-async,hydroid] [--page docs/check.md]
 
 The peers are installed into an environment of its own below the system's temporary folder. Every tool is a process of
-its own over the same tree; "edited" is a second run after one helper that many modules call begins to block.
+its own over the same tree; "edited" is a second run after one helper that many modules call begins to block. Cold runs are
+made by turns, round after round, since the machine's speed wanders: a ratio is taken within a round.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import os
 import platform
 import random
 import resource
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +24,7 @@ import time
 import venv
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pages import put
 
@@ -29,8 +32,8 @@ import unstall
 
 PEERS = ["ruff", "ty-async", "hydroid-cli"]
 MODULES_PER_PACKAGE = 40
-SHORT_S = 5.0
-"""Of warm runs shorter than this the middle one of three is taken."""
+SHORT_S, WARM_RUNS = 5.0, 3
+"""Of warm runs shorter than this so many are made."""
 
 
 def module_text(rng: random.Random, package: str, number: int) -> str:
@@ -129,9 +132,18 @@ def generate(root: Path, lines: int) -> int:
     return written
 
 
-def measured(command: list[str], cwd: Path) -> tuple[float, float, int]:
-    """Wall seconds, CPU seconds, and the peak of the resident MiB of a command and its children together."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+class Run(NamedTuple):
+    """Wall seconds, CPU seconds, the peak of the resident MiB of all processes together, the machine's load before."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: int
+    load: float
+
+
+def measured(command: list[str], cwd: Path) -> Run:
+    """Run a command to its end."""
+    before, load = resource.getrusage(resource.RUSAGE_CHILDREN), os.getloadavg()[0]
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0
@@ -142,7 +154,7 @@ def measured(command: list[str], cwd: Path) -> tuple[float, float, int]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak >> 20
+    return Run(wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak >> 20, load)
 
 
 def family(pid: int) -> list[int]:
@@ -200,6 +212,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--tree", type=Path, help="real code to measure on, repeated under other names up to --lines")
     parser.add_argument("--growth", default="10000,100000", help="smaller trees for unstall alone, to see the growth")
+    parser.add_argument("--rounds", type=int, default=3, help="of cold runs on the largest tree")
     parser.add_argument("--only", default="unstall,ruff,ty-async,hydroid")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path, help="write the table between the marks of this page, as docs/check.md")
@@ -211,7 +224,8 @@ def main() -> None:
     for lines in [*(int(n) for n in options.growth.split(",") if n), options.lines]:
         with tempfile.TemporaryDirectory(prefix="unstall-bench-") as folder:
             names = ["unstall"] if lines < options.lines else options.only.split(",")
-            rows += measure_tree(Path(folder) / "tree", lines, names, options.tree)
+            rounds = options.rounds if lines == options.lines else 1
+            rows += measure_tree(Path(folder) / "tree", lines, names, options.tree, rounds)
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
     if options.page:
@@ -237,35 +251,60 @@ def repeat(source: Path, root: Path, lines: int) -> int:
     return written
 
 
-def measure_tree(root: Path, lines: int, names: list[str], real: Path | None) -> list[dict[str, Any]]:
-    """Run every tool on a fresh tree: cold, again, and after an edit of the shared helper."""
+def measure_tree(root: Path, lines: int, names: list[str], real: Path | None, rounds: int) -> list[dict[str, Any]]:
+    """Run every tool on a fresh tree: cold by turns, then each again, and after edits of the shared helper."""
     own = min(lines, 10_000) if real is not None else lines
     written = generate(root, own)
     if real is not None and lines > own:
         written += repeat(real, root, lines - own)
-    rows: list[dict[str, Any]] = []
+    tree = set(root.iterdir())
     helper = root / "shared" / "helpers.py"
     before = helper.read_text()
-    for name, command in commands(names).items():
+    tools = commands(names)
+    cold: dict[str, list[Run]] = {name: [] for name in tools}
+    for _ in range(rounds):
+        for name, command in tools.items():
+            forget(root, tree)
+            cold[name].append(measured(command, root))
+    rows: list[dict[str, Any]] = []
+    for name, command in tools.items():
+        ratios = [other.wall_s / own.wall_s for own, other in zip(cold["unstall"], cold[name], strict=True)]
+        rows.append(row(name, written, "cold", cold[name]) | {"ratios": [round(r, 2) for r in ratios]})
+        if name == "ruff":
+            continue  # it keeps nothing
+        forget(root, tree)
+        measured(command, root)
+        runs = [measured(command, root) for _ in range(WARM_RUNS)]
+        rows.append(row(name, written, "unchanged", runs))
+        runs = []
+        while not runs or (runs[0].wall_s < SHORT_S and len(runs) < WARM_RUNS):
+            blocks = f"time.sleep(0.{len(runs) + 1})\n    return text.upper()"
+            helper.write_text("import time\n" + before.replace("return text.upper()", blocks))
+            runs.append(measured(command, root))
+        rows.append(row(name, written, "edited", runs))
         helper.write_text(before)
-        for phase in ("cold",) if name == "ruff" else ("cold", "unchanged", "edited"):
-            runs: list[tuple[float, float, int]] = []
-            load = os.getloadavg()[0]
-            while not runs or (phase != "cold" and runs[0][0] < SHORT_S and len(runs) < 3):
-                if phase == "edited":
-                    blocks = f"time.sleep(0.{len(runs) + 1})\n    return text.upper()"
-                    helper.write_text("import time\n" + before.replace("return text.upper()", blocks))
-                runs.append(measured(command, root))
-            wall_s, cpu_s, peak_mib = sorted(runs)[len(runs) // 2]
-            row = {"tool": name, "lines": written, "phase": phase, "wall_s": round(wall_s, 2)}
-            row |= {"cpu_s": round(cpu_s, 2), "peak_mib": peak_mib, "load": round(load, 1)}
-            rows.append(row)
-            print(
-                f"{name:10} {written:>9,} lines  {phase:9} {wall_s:8.2f} s  {cpu_s:8.2f} CPU s  "
-                f"{written / wall_s:>10,.0f} lines/s  {peak_mib:>5} MiB  load {load:.1f}",
-                flush=True,
-            )
     return rows
+
+
+def forget(root: Path, tree: set[Path]) -> None:
+    """Take away what tools have left in the tree."""
+    for path in set(root.iterdir()) - tree:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def row(tool: str, lines: int, phase: str, runs: list[Run]) -> dict[str, Any]:
+    """The middle one of the runs, as it is printed and kept; the peak is the highest."""
+    middle = sorted(runs)[len(runs) // 2]
+    print(
+        f"{tool:10} {lines:>9,} lines  {phase:9} {middle.wall_s:8.2f} s  {middle.cpu_s:8.2f} CPU s  "
+        f"{lines / middle.wall_s:>10,.0f} lines/s  {max(r.peak_mib for r in runs):>5} MiB  load {middle.load:.1f}  "
+        f"({', '.join(f'{r.wall_s:.2f}' for r in runs)})",
+        flush=True,
+    )
+    return {
+        "tool": tool, "lines": lines, "phase": phase, "wall_s": round(middle.wall_s, 2), "cpu_s": round(middle.cpu_s, 2),
+        "peak_mib": max(r.peak_mib for r in runs), "load": round(middle.load, 1),
+    }  # fmt: skip
 
 
 def machine() -> str:
@@ -300,6 +339,10 @@ def write_page(page: Path, rows: list[dict[str, Any]], real: bool) -> None:
         f"| {row['lines'] / row['wall_s']:,.0f} | {row['peak_mib']:,} MiB |"
         for row in rows
     ]
+    for row in rows:
+        if row["tool"] != "unstall" and row["phase"] == "cold":
+            times = statistics.median(row["ratios"])
+            lines += ["", f"{row['tool']} by unstall, cold, in each round: {row['ratios']}, in the middle {times}."]
     put(page, "bench_check", "\n".join(lines))
 
 

@@ -129,8 +129,7 @@ def collect(root: Path, paths: list[str], cached: bool = True, jobs: int | None 
         else:
             todo.append((path, data, size, mtime_ns, digest))
     answers = read_all([data for _, data, *_ in todo], jobs)
-    for (path, _, *known), answer in zip(todo, answers, strict=True):
-        size, mtime_ns, digest = known
+    for (path, _, size, mtime_ns, digest), answer in zip(todo, answers, strict=True):
         entries[path] = (size, mtime_ns, digest, *answer)
     stored = Stored(root, entries, base, len(todo), disk, cached)
     if cached:
