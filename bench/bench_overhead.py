@@ -5,8 +5,8 @@
 One server under one wrk is watched and not watched by turns (`switched_app`): two processes of one program differ by three
 percent for as long as they live, and two sets of connections to one server by more, since each finds a rhythm of its own.
 Two turns one after the other give a ratio, a round of them its mean, and of the rounds' means the interval is taken: what
-the machine does meets both alike. Its speed wanders by a tenth within a second here, so turns are short. Each round starts
-a server anew.
+the machine does meets both alike. Its speed wanders by a tenth within a second here, so turns are short; not shorter, since
+what is woken up once a turn would count more than it does. Each round starts a server anew.
 The CPU counted is the scheduler's, of the server's threads and of its observer. `same` takes turns that differ in nothing:
 what the method itself invents.
 """
@@ -32,7 +32,7 @@ from bench_watch import cpu_s, free_port, observers
 from unstall.runtime.inject import environment
 
 HERE = Path(__file__).parent
-SETTLE_S = 0.03
+SETTLE_S = 0.05
 
 
 class Server:
@@ -136,8 +136,8 @@ def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=100, help="of turns in a round")
-    parser.add_argument("--turn", type=float, default=0.1, help="seconds")
+    parser.add_argument("--pairs", type=int, default=40, help="of turns in a round")
+    parser.add_argument("--turn", type=float, default=0.3, help="seconds")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
     parser.add_argument("--ways", nargs="+", default=["run", "code"], choices=["run", "code", "same"])
     parser.add_argument("--pinned", action="store_true", help="servers and wrk each on a processor of their own")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import random
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from plain_app import app
 
 import unstall
 from unstall.runtime import asgi, mapping
+from unstall.runtime.watcher import LOOK_S
 
 watched = unstall.watch(app)
 
@@ -43,7 +45,10 @@ class _Switch:
         look = watch._turn
 
         def look_while_on() -> bool:
-            self.open.wait()
+            while not self.open.is_set():
+                self.open.wait()
+                # As if it had slept on: its look comes when it would have come, not with each turn.
+                watch.link.rest(random.uniform(0, LOOK_S))
             return bool(look())
 
         watch._turn = look_while_on

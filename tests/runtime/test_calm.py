@@ -16,7 +16,7 @@ from tests.runtime.conftest import Server, line_of
 
 from unstall import watch
 from unstall.runtime import asgi, mapping
-from unstall.runtime.beat import ATTENDED, Heart
+from unstall.runtime.beat import ATTENDED, COUNT_EVERY, LOADED, Heart
 from unstall.runtime.mapping import Shared
 from unstall.runtime.open_requests import Requests, has_children, open_requests
 from unstall.runtime.sample import CURRENT
@@ -36,15 +36,26 @@ def heart() -> Any:
     return made
 
 
-def test_a_beat_attends_to_its_first_requests_and_the_next_beat_to_its_own(heart: Any) -> None:
-    for _ in range(2):
-        assert [heart.attends() for _ in range(ATTENDED + 3)] == [True] * (ATTENDED - 1) + [True] + [False] * 3
+def test_a_beat_attends_to_its_first_requests_and_where_there_are_many_to_one_of_most_beats(heart: Any) -> None:
+    for beat in range(2 * COUNT_EVERY):
+        attended = LOADED if beat % COUNT_EVERY else ATTENDED
+        assert [heart.attends() for _ in range(ATTENDED + 3)] == [True] * attended + [False] * (ATTENDED + 3 - attended)
         assert heart.cells[mapping.CALM] == 1.0
         assert heart.said[-1] is True
         heart._tick()
         assert heart.said[-1] is False
     heart._tick()  # no request since the last one
     assert heart.cells[mapping.CALM] == 0.0
+
+
+def test_once_requests_are_few_again_all_are_attended_to(heart: Any) -> None:
+    for _ in range(ATTENDED):
+        heart.attends()
+    for _ in range(COUNT_EVERY):
+        heart._tick()
+        heart.attends()
+    heart._tick()
+    assert [heart.attends() for _ in range(ATTENDED)] == [True] * ATTENDED
 
 
 def test_a_beat_that_stalls_made_late_is_not_gone_back_to(heart: Any) -> None:

@@ -53,8 +53,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ATTENDED = 4
-"""How many requests each beat attends to: all of them up to 80 a second."""
+ATTENDED, LOADED, COUNT_EVERY = 4, 1, 8
+"""How many requests each beat attends to: all of them up to 80 a second. Where there were more, the next beats attend to
+one each, but for every eighth, which sees whether there still are."""
 RIDE_EVERY_S, RIDE_S = 0.1, 0.012
 """How often the server itself wakes the loop, and how much sooner or later than due a beat may come for that."""
 _monotonic = time.monotonic
@@ -76,7 +77,10 @@ class Heart:
         """What else is looked at on the loop's thread, told the time of each beat."""
         self.marks_all = False
         """Whether every request leaves its mark in its context."""
-        self._left, self._roused = ATTENDED, False
+        self._left = self._budget = ATTENDED
+        self._roused = False
+        self._loaded = 0
+        """For how many beats yet one request each is enough."""
         self.shared = shared
         self.cells = shared.cells
         self.threshold_s = threshold_s
@@ -204,11 +208,15 @@ class Heart:
         late_s = now - cells[BEAT] - period_s
         worked, self._worked = self._worked, cpu - cells[CPU] >= QUIET_CPU_S
         # A single such beat is the processor's doing: one that slept deeply is slow to begin with.
-        if self._left != ATTENDED or late_s >= 2 * LATE_S or (worked and self._worked):
+        if self._left != self._budget or late_s >= 2 * LATE_S or (worked and self._worked):
             self._busy_at = now
         if self._left > 0:
             cells[CALM] = 0.0
-        self._left, self._roused = ATTENDED, False
+            self._loaded = 0
+        else:
+            self._loaded = (self._loaded or COUNT_EVERY) - 1
+        self._left = self._budget = min(LOADED, ATTENDED) if self._loaded else ATTENDED
+        self._roused = False
         self.calm(False)
         self.shared.add_lag(late_s)
         if self.lags is not None:

@@ -138,8 +138,7 @@ class Observer:
             self._busy_until = now + BUSY_S
             return until
         busy = now < self._busy_until or now >= late_at
-        early = overdue if busy else start + EARLY * self.threshold_s
-        return min(early, late_at) if cells[mapping.CALM] else early
+        return overdue if busy else start + EARLY * self.threshold_s
 
     def _ring(self, start: float, now: float) -> None:
         """Have the sampler in the app look which callback the loop is in."""
