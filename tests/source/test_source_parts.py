@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unstall.source import parts
+from unstall.source import parallel, parts
 from unstall.source.check import CheckReport, Options, check
 from unstall.source.parallel import shared_out
 
@@ -125,24 +126,56 @@ def test_a_lost_worker_costs_time_and_no_findings(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(parts, "_LINES", 5)
     alone = found(tmp_path, jobs=1)
     monkeypatch.setattr(parts, "_WORKER", worker)
+    monkeypatch.setattr(parallel, "_may_fork", lambda: False)
     assert found(tmp_path, jobs=2) == alone
 
 
+def test_workers_that_are_started_anew_find_what_forks_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 4)
+    monkeypatch.setattr(parts, "_LINES", 5)
+    monkeypatch.setattr(parallel, "_may_fork", lambda: True)
+    forked = found(tmp_path, jobs=2)
+    monkeypatch.setattr(parallel, "_may_fork", lambda: False)
+    assert found(tmp_path, jobs=2) == forked == found(tmp_path, jobs=1)
+
+
+def test_what_a_fork_does_not_deliver_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_may_fork", lambda: True)
+    here = os.getpid()
+
+    def work(piece: int) -> tuple[int, bool]:
+        if os.getpid() != here and piece > 5:
+            os._exit(1)
+        time.sleep(0.01)  # so that the other process has its share
+        return piece, os.getpid() == here
+
+    done = shared_out(range(30), work, 3, "", lambda: b"")
+    assert [piece for piece, _ in done] == list(range(30))
+    assert all(own for piece, own in done if piece > 5)
+
+
+LARGE = [bytes([number]) * 3_000_000 for number in range(24)]
+
+
+def same(piece: bytes) -> bytes:
+    time.sleep(0.05)  # so that the other process has its share
+    return piece
+
+
 def test_pieces_and_answers_larger_than_any_pipe_do_not_wait_for_each_other() -> None:
-    pieces = [bytes([number]) * 3_000_000 for number in range(24)]
-
-    def same(piece: bytes) -> bytes:
-        time.sleep(0.05)  # so that the other process has its share
-        return piece
-
     code = "from unstall.source.parallel import serve; serve(lambda _: lambda piece: piece)"
     found: list[list[bytes]] = []
     thread = threading.Thread(
-        target=lambda: found.append(shared_out(pieces, same, 2, code, lambda: marshal.dumps(None))), daemon=True
+        target=lambda: found.append(shared_out(LARGE, same, 2, code, lambda: marshal.dumps(None))), daemon=True
     )
     thread.start()
     thread.join(60)
-    assert found == [pieces]
+    assert found == [LARGE]
+
+
+def test_neither_do_those_of_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_may_fork", lambda: True)
+    assert shared_out(LARGE, same, 3, "", lambda: b"") == LARGE
 
 
 @pytest.mark.parametrize("lines", [5, 75_000])

@@ -65,17 +65,15 @@ class Linker:
 
     def _sections(self, act: Activation) -> None:
         """Note on lock edges the lines that they hold the lock for."""
+        held = [at for at, edge in enumerate(self.edges) if edge.row is not None and _is_held_lock(edge.how, edge.row)]
+        if not held:
+            return
         ends = {e.line: e.end_column for e in act.func.effects if e.kind == "short"}
         names = {e.line: f.last_name(act.facts, e.ref) for e in act.func.effects if e.kind == "with"}
-        for at, edge in enumerate(self.edges):
-            if (
-                edge.row is not None
-                and edge.row.rule == "UNS106"
-                and edge.how == "with"
-                and edge.row.library == "threading"
-            ):
-                end = ends.get(edge.line, -1)
-                self.edges[at] = edge._replace(section=(edge.line, end, names.get(edge.line, "")))
+        for at in held:
+            edge = self.edges[at]
+            end = ends.get(edge.line, -1)
+            self.edges[at] = edge._replace(section=(edge.line, end, names.get(edge.line, "")))
 
     # --- calls --------------------------------------------------------------------------------------
 
@@ -313,8 +311,14 @@ class Linker:
         self.edges.append(Edge(effect.line, effect.column, effect.end_column, text, how, inferred, None, row))
 
 
+def _is_held_lock(how: str, row: Row) -> bool:
+    return how == "with" and row.rule == "UNS106" and row.library == "threading"
+
+
 def _worst_per_place(edges: list[Edge]) -> list[Edge]:
     """Of several rows at one place, as from a value of two types, the worst."""
+    if all([edge.row is None for edge in edges]):
+        return edges
     best: dict[tuple[int, int, int], Edge] = {}
     kept: list[Edge] = []
     for edge in edges:

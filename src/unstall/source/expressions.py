@@ -28,9 +28,8 @@ _AWAITERS = frozenset(
     ]
 )
 """Calls that await what they are given."""
-_LONGEST_LITERAL = 200
-_LARGEST_LITERAL = 1 << 60
-_LONGEST_TYPE = 500
+_LONGEST_LITERAL, _LARGEST_LITERAL, _LONGEST_TYPE = 200, 1 << 60, 500
+_NAME = ast.Name
 
 
 class Expressions(Tables):
@@ -116,7 +115,10 @@ class Expressions(Tables):
 
     def expression(self, node: ast.expr | None) -> int:
         """Read an expression: its effects go to the scope, its number comes back."""
-        handler = _HANDLERS.get(type(node))
+        kind = type(node)
+        if kind is _NAME and (known := self.scope.seen.get(node.id)) is not None:  # type: ignore[union-attr]
+            return known
+        handler = _HANDLERS.get(kind)
         if handler is not None:
             number: int = handler(self, node)
             return number

@@ -13,7 +13,18 @@ from unstall.source.index import Index
 from unstall.source.origins import BUILTINS
 from unstall.source.project import Project
 from unstall.source.results import Results
-from unstall.source.values import DEEPEST_ACTIVATION, Activation, Value, Values, bounded, elements, is_useful, union
+from unstall.source.values import (
+    DEEP,
+    DEEPEST_ACTIVATION,
+    Activation,
+    Value,
+    Values,
+    bounded,
+    depth_of,
+    elements,
+    is_useful,
+    union,
+)
 
 _MOST_ACTIVATIONS = 24
 _MOST_WRAPPED = 1000
@@ -73,11 +84,12 @@ class Resolver:
                 )
             return plain
         if binds:
-            binds = tuple([bind for bind in binds if is_useful(bind[1])])
+            binds = tuple([bind for bind in binds if (bind[1] and bind[1][0][0] not in "XT") or is_useful(bind[1])])
         depth = 1 + (env.depth if env else 0)
         for _, values in binds:
             for value in values:
-                depth = max(depth, 1 + self._value_depth(value))
+                if value[0] in DEEP:
+                    depth = max(depth, 1 + depth_of(value))
         wraps = len(binds) == 1 and len(binds[0][1]) == 1 and binds[0][1][0][0] == "F"
         most = _MOST_WRAPPED if wraps else _MOST_ACTIVATIONS
         if binds and (depth > DEEPEST_ACTIVATION or self._counts.get((file, function), 0) > most):
@@ -114,18 +126,6 @@ class Resolver:
     def members(self) -> frozenset[tuple[str, str]]:
         """The names of modules that were asked for: the module's path, and the name."""
         return frozenset(self._names)
-
-    def _value_depth(self, value: Value) -> int:
-        if value[0] == "F":
-            inner = self._value_depth(value[3]) if value[3] is not None else 0
-            return max(inner, value[4].depth if value[4] is not None else 0)
-        if value[0] in "RGW":
-            return int(value[1].depth)
-        if value[0] in "XT":
-            return max((self._value_depth(v) for v in elements(value)), default=0)
-        if value[0] == "P":
-            return 1 + self._value_depth(value[1])
-        return 0
 
     def method_activation(self, file: int, function: int, me: Value) -> Activation:
         """A method, or a function nested in one, of which only self is known."""
@@ -188,15 +188,21 @@ class Resolver:
 
     def many(self, act: Activation, exprs: tuple[int, ...]) -> Values:
         """The values of several expressions."""
+        if len(exprs) == 1:
+            values = self.evaluate(act, exprs[0])
+            return values if len(values) < 2 else union((), values)
         return union((), *[self.evaluate(act, e) for e in exprs])
 
     def on_name(self, act: Activation, entry: f.Expr) -> Values:
         return self.name(act, entry[1])
 
     def on_local(self, act: Activation, entry: f.Expr) -> Values:
-        names = act.func.names
+        names, reaching = act.func.names, entry[2]
         bound = names.get(entry[1], ())
-        values = self.many(act, tuple([bound[i] for i in entry[2] if i < len(bound)]))
+        if len(reaching) == 1 and reaching[0] < len(bound):
+            values = self.many(act, (bound[reaching[0]],))
+        else:
+            values = self.many(act, tuple([bound[i] for i in reaching if i < len(bound)]))
         held = names.get(entry[1] + "[]")
         return values if held is None else union(values, self.many(act, held))
 

@@ -1,7 +1,8 @@
 """Shares work out between this process and others like it; who is done takes the next piece.
 
-A worker process is told once what all pieces need, then gets piece after piece and answers each. It gets the next one when
-its answer has been read: given out ahead, a piece and an answer that both fill their pipes would wait for each other.
+A worker process gets piece after piece and answers each. It gets the next one when its answer has been read: given out
+ahead, a piece and an answer that both fill their pipes would wait for each other. Where this process has no other thread
+the workers are forks of it, which know all that it knows; else they are started anew and told once what all pieces need.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import contextlib
 import gc
 import marshal
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 _MOST_WORKERS = 8
 _PIPE_BYTES = 1 << 20
@@ -34,18 +36,24 @@ def shared_out(
 ) -> list[Any]:
     """What ``work`` makes of every piece, in order; begun in this order by ``count`` processes.
 
-    The others run ``code``, which is to call `serve`; ``opening`` is what they are told first. Pieces and answers are
-    made of what `marshal` knows. What a process does not deliver is done here: its loss costs time and nothing else.
+    Others that are no forks run ``code``, which is to call `serve`; ``opening`` is what they are told first. Pieces and
+    answers are made of what `marshal` knows. What a process does not deliver is done here: its loss costs time and nothing
+    else.
     """
     todo = deque(range(len(pieces)))
     found: dict[int, Any] = {}
     threads: list[threading.Thread] = []
     interval_s = sys.getswitchinterval()
     if count > 1:
-        told = opening()
         sys.setswitchinterval(_SWITCH_S)
-        for _ in range(count - 1):
-            threads.append(threading.Thread(target=_elsewhere, args=(code, told, pieces, todo, found)))
+        peers: list[_Peer] = []
+        forks = _may_fork()
+        told = b"" if forks else opening()
+        with contextlib.suppress(OSError):  # no more processes: those that there are do
+            while len(peers) < count - 1:
+                peers.append(_forked(work, peers) if forks else _started(code))
+        for peer in peers:
+            threads.append(threading.Thread(target=_elsewhere, args=(peer, told, pieces, todo, found)))
             threads[-1].start()
     try:
         while (number := _next(todo)) is not None:
@@ -62,14 +70,16 @@ def shared_out(
 
 
 def serve(begin: Callable[[Any], Callable[[Any], Any]]) -> None:
-    """What a worker process does: ``begin`` makes of the opening what does the pieces."""
+    """What a worker process does that is no fork: ``begin`` makes of the opening what does the pieces."""
     gc.disable()
     given, answers = sys.stdin.buffer, sys.stdout.buffer
-    work = begin(marshal.loads(_received(given)))
+    _answer(begin(marshal.loads(_received(given))), given, answers)
+    os._exit(0)  # to take all objects down one by one would take longer than many a piece
+
+
+def _answer(work: Callable[[Any], Any], given: IO[bytes], answers: IO[bytes]) -> None:
     while data := _received(given):
         _send(answers, marshal.dumps(work(marshal.loads(data))))
-    sys.stdout.flush()
-    os._exit(0)  # to take all objects down one by one would take longer than many a piece
 
 
 def _next(todo: deque[int]) -> int | None:
@@ -79,35 +89,73 @@ def _next(todo: deque[int]) -> int | None:
         return None
 
 
-def _elsewhere(code: str, opening: bytes, pieces: Sequence[Any], todo: deque[int], found: dict[int, Any]) -> None:
-    # Not multiprocessing: forking a process that has threads may hang, and spawning runs the caller's main module again.
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-        )
-    except OSError:
-        return
+class _Peer(NamedTuple):
+    """Another process that does pieces."""
+
+    given: IO[bytes]
+    answers: IO[bytes]
+    kill: Callable[[], object]
+    wait: Callable[[], object]
+
+
+def _may_fork() -> bool:
+    """A fork of a process that has threads may hang, and macOS's own libraries bear none."""
+    return sys.platform == "linux" and threading.active_count() == 1
+
+
+def _forked(work: Callable[[Any], Any], earlier: Sequence[_Peer]) -> _Peer:
+    pieces, given = os.pipe()
+    answers, answered = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            gc.disable()
+            # Held open here, they would never end for those who read them.
+            for fd in (given, answers, *(peer.given.fileno() for peer in earlier)):
+                os.close(fd)
+            _answer(work, os.fdopen(pieces, "rb"), os.fdopen(answered, "wb"))
+        finally:
+            os._exit(0)
+    os.close(pieces)
+    os.close(answered)
+    return _Peer(
+        os.fdopen(given, "wb"),
+        os.fdopen(answers, "rb"),
+        lambda: os.kill(pid, signal.SIGKILL),
+        lambda: os.waitpid(pid, 0),
+    )
+
+
+def _started(code: str) -> _Peer:
+    # Not multiprocessing: it runs the caller's main module again.
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+    )
     assert process.stdin is not None
     assert process.stdout is not None
-    given, answers = process.stdin, process.stdout
+    return _Peer(process.stdin, process.stdout, process.kill, process.wait)
+
+
+def _elsewhere(peer: _Peer, opening: bytes, pieces: Sequence[Any], todo: deque[int], found: dict[int, Any]) -> None:
     try:
-        _widen(given, answers)
-        _send(given, opening)
+        _widen(peer.given, peer.answers)
+        if opening:
+            _send(peer.given, opening)
         while (number := _next(todo)) is not None:
-            _send(given, marshal.dumps(pieces[number]))
+            _send(peer.given, marshal.dumps(pieces[number]))
             # Written a moment ago by our own process, and by nobody else.
-            found[number] = marshal.loads(_received(answers))
+            found[number] = marshal.loads(_received(peer.answers))
     except (OSError, ValueError, EOFError, TypeError):
-        process.kill()
+        peer.kill()
     finally:
         with contextlib.suppress(OSError):
-            given.close()
-        answers.close()
-        process.wait()
+            peer.given.close()
+        peer.answers.close()
+        peer.wait()
 
 
 def _widen(*pipes: IO[bytes]) -> None:

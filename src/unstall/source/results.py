@@ -386,14 +386,14 @@ class _Places:
 def _bound(
     places: _Places, positional: tuple[Values, ...], keywords: tuple[tuple[str, Values], ...], offset: int
 ) -> tuple[tuple[int, Values], ...]:
-    binds: dict[int, Values] = {}
     plain = places.plain[offset:] if offset else places.plain
+    if not keywords and len(positional) <= len(plain):
+        return tuple([bind for bind in zip(plain, positional, strict=False) if bind[1]])
+    binds: dict[int, Values] = {}
     for at, values in zip(plain, positional, strict=False):
         if values:
             binds[at] = values
     if places.star is not None and len(positional) > len(plain):
         binds[places.star] = (("T", positional[len(plain) :]),)
-    for name, values in keywords:
-        if name in places.by_name:
-            binds[places.by_name[name]] = values
+    binds |= {places.by_name[name]: values for name, values in keywords if name in places.by_name}
     return tuple([bind for bind in sorted(binds.items()) if bind[1]])

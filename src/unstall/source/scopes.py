@@ -82,8 +82,11 @@ class Scope:
     def reaching(self, name: str) -> tuple[int, ...]:
         """Which bindings of a name may be seen here: back to the last that is certain to have run."""
         where = self.where[name]
+        last = len(where) - 1
+        if where[last] in self.open:
+            return (last,)
         found = []
-        for at in range(len(where) - 1, -1, -1):
+        for at in range(last, -1, -1):
             found.append(at)
             if where[at] in self.open:
                 break

@@ -25,6 +25,8 @@ from unstall.source.facts import FileFacts, FunctionFacts
 Value = tuple[Any, ...]
 Values = tuple[Value, ...]
 
+DEEP = "FRGWXTP"
+"""Kinds that may hold an activation, or values that do."""
 MOST_VALUES = 10
 MOST_HELD = 64
 """Values in a container and in the containers inside it: trees of displays would grow without end."""
@@ -73,6 +75,8 @@ def union(*many: Values) -> Values:
     """All values once, in order, at most `MOST_VALUES`."""
     if len(many) == 1:
         return many[0]
+    if len(many) == 2 and not many[0] and len(many[1]) < 2:
+        return many[1]
     known = [values for values in many if values]
     if not known:
         return ()
@@ -110,6 +114,19 @@ def _size(value: Value) -> int:
     if value[0] == "T":
         return 1 + sum(_size(v) for values in value[1] for v in values)
     return 1
+
+
+def depth_of(value: Value) -> int:
+    """How deep activations hold each other in a value."""
+    kind = value[0]
+    if kind == "F":
+        inner = depth_of(value[3]) if value[3] is not None else 0
+        return max(inner, value[4].depth if value[4] is not None else 0)
+    if kind in "RGW":
+        return int(value[1].depth)
+    if kind in "XT":
+        return max((depth_of(v) for v in elements(value)), default=0)
+    return 1 + depth_of(value[1]) if kind == "P" else 0
 
 
 def is_useful(values: Values) -> bool:
