@@ -343,7 +343,7 @@ def write_page(page: Path, rows: list[dict[str, Any]], real: bool) -> None:
         if row["tool"] != "unstall" and row["phase"] == "cold":
             times = statistics.median(row["ratios"])
             lines += ["", f"{row['tool']} by unstall, cold, in each round: {row['ratios']}, in the middle {times}."]
-    put(page, "bench_check", "\n".join(lines))
+    put(page, "bench_check_real" if real else "bench_check", "\n".join(lines))
 
 
 if __name__ == "__main__":

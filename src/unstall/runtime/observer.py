@@ -1,7 +1,7 @@
 """The observer process: sees a stall from outside while it lasts, whatever holds the GIL.
 
 Started by the app as ``python -I -S`` with two inherited files: the shared mapping and the stack dump. While
-the loop beats it reads one time ten times a second; it wakes exactly when a beat is overdue.
+the loop beats it reads the time of the last beat ten times a second; it wakes exactly when a beat is overdue.
 """
 
 from __future__ import annotations

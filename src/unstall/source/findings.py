@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from unstall.model import CallChain, Entrance, Finding, Site, Step
+from unstall.catalogue import Row
+from unstall.model import CallChain, Entrance, Finding, Primitive, Site, Step
 from unstall.source.callgraph import FunctionKey
 from unstall.source.entrances import ROUTED, Entrances
-from unstall.source.walk import Hop, Reached, Walks
+from unstall.source.walk import Hop, Ranked, Reached, Walks
 
 if TYPE_CHECKING:
     from unstall.source.check import Options
@@ -37,6 +38,10 @@ class _Way(NamedTuple):
         return self.entrance.kind not in ROUTED, steps, self.entrance.label, first.line
 
 
+def _first(ranked: Ranked) -> tuple[int, int]:
+    return ranked[0]
+
+
 class Finder:
     """Makes findings of the chains of one project."""
 
@@ -45,6 +50,10 @@ class Finder:
         self._ups: dict[FunctionKey, Ups] = {}
         self._routed: dict[FunctionKey, bool] = {}
         self._seen_keys: dict[str, int] = defaultdict(int)
+        self._steps: dict[int, Step] = {}
+        """By the identity of arcs, which their graph keeps: many chains end alike."""
+        self._primitives: dict[int, Primitive] = {}
+        """By the identity of rows, likewise."""
 
     def findings(self) -> list[Finding]:
         """All of them."""
@@ -57,8 +66,8 @@ class Finder:
         found.sort(key=lambda f: (_ORDER[f.severity], f.site.path, f.site.line, f.site.column))
         return found
 
-    def _finding(self, many: list[Reached]) -> Finding | None:
-        worst = min(many, key=lambda reached: reached.graph.order(reached))
+    def _finding(self, ranked: list[Ranked]) -> Finding | None:
+        worst = min(ranked, key=_first)[1]
         row = worst.row
         last = worst.graph.hop(*worst.hops[-1])
         path = self.paths[last.caller[0]]
@@ -70,7 +79,7 @@ class Finder:
         only_routes = self.options.entrances == "routes"
         ways = [
             _Way(entrance, above, reached)
-            for reached in many
+            for _, reached in ranked
             for entrance, above in self._entered_by(reached)
             if not only_routes or entrance.kind in ROUTED
         ]
@@ -82,7 +91,7 @@ class Finder:
             row.rule,
             SEVERITIES[row.duration],
             Site(path, last.arc.line, last.arc.column, last.qualname),
-            row.primitive(),
+            self._primitive(row),
             tuple(self._chain(way) for way in shown),
             key,
             row.remedy or None,
@@ -95,13 +104,25 @@ class Finder:
         return not any(rule.startswith(s) for s in options.ignore)
 
     def _chain(self, way: _Way) -> CallChain:
-        steps = tuple([self._step(hop) for hop in (*way.above, *way.reached.told())])
-        return CallChain(way.entrance, steps, way.reached.row.primitive())
+        above = [self._step(hop) for hop in way.above]
+        graph, steps = way.reached.graph, self._steps
+        for node, arc in way.reached.hops:
+            step = steps.get(id(arc))
+            if step is None:
+                step = steps[id(arc)] = self._step(graph.hop(node, arc))
+            above.append(step)
+        return CallChain(way.entrance, tuple(above), self._primitive(way.reached.row))
 
     def _step(self, hop: Hop) -> Step:
         arc = hop.arc
         site = Site(self.paths[hop.caller[0]], arc.line, arc.column, hop.qualname)
         return Step(site, arc.text, arc.how, "inferred" if arc.inferred else "resolved")
+
+    def _primitive(self, row: Row) -> Primitive:
+        known = self._primitives.get(id(row))
+        if known is None:
+            known = self._primitives[id(row)] = row.primitive()
+        return known
 
     def _entered_by(self, reached: Reached) -> Ups:
         """The nearest route that awaits its way to a coroutine, or every one, with the awaits; else itself."""

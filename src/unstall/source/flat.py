@@ -21,20 +21,32 @@ class Flat:
         }
 
     def to_flat(self, value: Any) -> Any:
-        """A noun, or a tuple of nouns, as tuples."""
+        """A noun, or a tuple of nouns, as tuples. What is one object in several places stays one, and is packed once."""
+        return self._to_flat(value, {})
+
+    def _to_flat(self, value: Any, known: dict[int, Any]) -> Any:
         if type(value) is tuple:
-            return tuple([item if type(item) in _LEAVES else self.to_flat(item) for item in value])
-        known = self._fields.get(type(value))
-        if known is None:
+            return tuple([item if type(item) in _LEAVES else self._to_flat(item, known) for item in value])
+        kind = self._fields.get(type(value))
+        if kind is None:
             return value
-        return (known[0], *[item if type(item) in _LEAVES else self.to_flat(item) for item in known[1](value)])
+        flat = known.get(id(value))
+        if flat is None:
+            items = [item if type(item) in _LEAVES else self._to_flat(item, known) for item in kind[1](value)]
+            flat = known[id(value)] = (kind[0], *items)
+        return flat
 
     def from_flat(self, flat: Any) -> Any:
         """The inverse."""
+        return self._from_flat(flat, {})
+
+    def _from_flat(self, flat: Any, known: dict[int, Any]) -> Any:
         if type(flat) is not tuple:
             return flat
         if flat and type(flat[0]) is int and flat[0] < 0:
-            return self._kinds[~flat[0]](
-                *[item if type(item) is not tuple else self.from_flat(item) for item in flat[1:]]
-            )
-        return tuple([item if type(item) is not tuple else self.from_flat(item) for item in flat])
+            noun = known.get(id(flat))
+            if noun is None:
+                items = [item if type(item) is not tuple else self._from_flat(item, known) for item in flat[1:]]
+                noun = known[id(flat)] = self._kinds[~flat[0]](*items)
+            return noun
+        return tuple([item if type(item) is not tuple else self._from_flat(item, known) for item in flat])

@@ -51,12 +51,11 @@ class Reached(NamedTuple):
     def row(self) -> Row:
         """The row that the chain ends with. A lock that everybody holds for a few instructions only is short."""
         node, arc = self.hops[-1]
-        row = self.graph.row(arc.row)
-        return replace(row, duration="S") if self.graph.is_brief(node, arc) else row
+        return self.graph.row(arc.row, self.graph.is_brief(node, arc))
 
-    def told(self) -> tuple[Hop, ...]:
-        """The hops with what a reader is told of their callers."""
-        return tuple([self.graph.hop(node, arc) for node, arc in self.hops])
+
+Ranked = tuple[tuple[int, int], Reached]
+"""A chain and its order: the worse row first, then the shorter chain."""
 
 
 class Graph:
@@ -69,14 +68,16 @@ class Graph:
         """The locks that somebody holds for long, in whatever part; set before chains are asked for."""
         self._packed: dict[int, dict[int, tuple[Any, ...]]] = {}
         self._arcs: dict[int, tuple[Arc, ...]] = {}
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[tuple[int, bool], Row] = {}
         self._reach: dict[int, dict[Place, tuple[tuple[int, Arc], ...]]] = {}
 
-    def row(self, number: int) -> Row:
-        """One of the graph's rows."""
-        if number not in self._rows:
-            self._rows[number] = self.plain.row(number)
-        return self._rows[number]
+    def row(self, number: int, brief: bool = False) -> Row:
+        """One of the graph's rows, as a lock that everybody holds for moments only where it is ``brief``."""
+        row = self._rows.get((number, brief))
+        if row is None:
+            row = self.plain.row(number)
+            row = self._rows[number, brief] = replace(row, duration="S") if brief else row
+        return row
 
     def is_async(self, node: int) -> bool:
         """True for coroutines."""
@@ -220,18 +221,18 @@ class Walks:
         for graph in self.graphs:
             graph.long = long
 
-    def chains(self) -> dict[Place, dict[Start, Reached]]:
+    def chains(self) -> dict[Place, dict[Start, Ranked]]:
         """By place and start, the worst chain, of those as bad the shortest."""
-        found: dict[Place, dict[Start, Reached]] = defaultdict(dict)
-        orders: dict[tuple[Place, Start], tuple[int, int]] = {}
+        found: dict[Place, dict[Start, Ranked]] = defaultdict(dict)
         for graph in self.graphs:
+            functions = graph.plain.functions
             for place, reached in graph.chains():
-                start = reached.entrance, reached.hops[0][1].line
+                start = functions[reached.start], reached.hops[0][1].line
                 order = graph.order(reached)
-                known = orders.get((place, start))
-                if known is None or order < known:
-                    orders[place, start] = order
-                    found[place][start] = reached
+                at_place = found[place]
+                known = at_place.get(start)
+                if known is None or order < known[0]:
+                    at_place[start] = order, reached
         return found
 
     @cached_property
