@@ -36,7 +36,7 @@ class ThreadPool:
         """Store how full it is; True where a look is due, because calls wait or no longer do."""
         limiter = self._limiter
         if limiter is None:
-            return self._fetch is None and self._is_used() or self._fetch is not None and self._fetch.done()
+            return self._is_used() if self._fetch is None else bool(self._fetch.done())
         statistics, cells = limiter.statistics(), self._shared.cells
         used, total, waiting = statistics.borrowed_tokens, statistics.total_tokens, statistics.tasks_waiting
         cells[mapping.POOL_USED], cells[mapping.POOL_WAITING] = float(used), float(waiting)

@@ -1,7 +1,7 @@
 """The sinks that were asked for: each is told of every stall from a thread of its own, or is off for good.
 
 A sink is anything that can be called with a finished stall's record. It may have more: ``during(sighting)`` is called
-while a stall lasts, ``beats(lags)`` about once a second with how late each beat was, ``bind(source)`` once at the start.
+while a stall lasts, ``beats(lags)`` every two seconds or sooner with how late each beat was, ``bind(source)`` once at the start.
 """
 
 from __future__ import annotations
