@@ -379,7 +379,9 @@ async def bcrypt_() -> None:
 async def numpy_() -> None:
     import numpy
 
-    numpy.sort(noise_array())  # WAY: numpy
+    until = time.monotonic() + STALL_S
+    while time.monotonic() < until:
+        numpy.sort(noise_array())  # WAY: numpy
 
 
 @functools.cache

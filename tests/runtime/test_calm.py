@@ -16,7 +16,7 @@ from tests.runtime.conftest import Server, line_of
 
 from unstall import watch
 from unstall.runtime import asgi, mapping
-from unstall.runtime.beat import ATTENDED, COUNT_EVERY, LOADED, Heart
+from unstall.runtime.beat import ATTENDED, COUNT_EVERY, LOADED, LONG, Heart
 from unstall.runtime.mapping import Shared
 from unstall.runtime.open_requests import Requests, has_children, open_requests
 from unstall.runtime.sample import CURRENT
@@ -36,10 +36,9 @@ def heart() -> Any:
     return made
 
 
-def test_a_beat_attends_to_its_first_requests_and_where_there_are_many_to_one_of_most_beats(heart: Any) -> None:
-    for beat in range(2 * COUNT_EVERY):
-        attended = LOADED if beat % COUNT_EVERY else ATTENDED
-        assert [heart.attends() for _ in range(ATTENDED + 3)] == [True] * attended + [False] * (ATTENDED + 3 - attended)
+def test_a_beat_attends_to_its_first_requests_and_the_next_beat_to_its_own(heart: Any) -> None:
+    for _ in range(2):
+        assert [heart.attends() for _ in range(ATTENDED + 3)] == [True] * ATTENDED + [False] * 3
         assert heart.cells[mapping.CALM] == 1.0
         assert heart.said[-1] is True
         heart._tick()
@@ -48,13 +47,21 @@ def test_a_beat_attends_to_its_first_requests_and_where_there_are_many_to_one_of
     assert heart.cells[mapping.CALM] == 0.0
 
 
-def test_once_requests_are_few_again_all_are_attended_to(heart: Any) -> None:
-    for _ in range(ATTENDED):
-        heart.attends()
-    for _ in range(COUNT_EVERY):
+def test_where_there_are_many_for_long_most_beats_attend_to_one(heart: Any) -> None:
+    for beat in range(LONG + 2 * COUNT_EVERY):
+        attended = LOADED if beat >= LONG and beat % COUNT_EVERY else ATTENDED
+        assert [heart.attends() for _ in range(ATTENDED + 3)].count(True) == attended
         heart._tick()
+
+
+def test_once_requests_are_few_again_all_are_attended_to(heart: Any) -> None:
+    for _ in range(LONG + 1):
+        for _ in range(ATTENDED):
+            heart.attends()
+        heart._tick()
+    for _ in range(COUNT_EVERY):
         heart.attends()
-    heart._tick()
+        heart._tick()
     assert [heart.attends() for _ in range(ATTENDED)] == [True] * ATTENDED
 
 

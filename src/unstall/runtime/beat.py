@@ -53,9 +53,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ATTENDED, LOADED, COUNT_EVERY = 4, 1, 8
-"""How many requests each beat attends to: all of them up to 80 a second. Where there were more, the next beats attend to
-one each, but for every eighth, which sees whether there still are."""
+ATTENDED, LOADED = 4, 1
+"""How many requests each beat attends to: all of them up to 80 a second; and where there are more for long."""
+LONG, COUNT_EVERY = 24, 8
+"""How many beats in a row are long, and which of those after them attend to more: they see whether there still are as many."""
 RIDE_EVERY_S, RIDE_S = 0.1, 0.012
 """How often the server itself wakes the loop, and how much sooner or later than due a beat may come for that."""
 _monotonic = time.monotonic
@@ -79,8 +80,8 @@ class Heart:
         """Whether every request leaves its mark in its context."""
         self._left = self._budget = ATTENDED
         self._roused = False
-        self._loaded = 0
-        """For how many beats yet one request each is enough."""
+        self._full = 0
+        """How many beats in a row had more requests than they attended to."""
         self.shared = shared
         self.cells = shared.cells
         self.threshold_s = threshold_s
@@ -212,10 +213,11 @@ class Heart:
             self._busy_at = now
         if self._left > 0:
             cells[CALM] = 0.0
-            self._loaded = 0
+            self._full = 0
         else:
-            self._loaded = (self._loaded or COUNT_EVERY) - 1
-        self._left = self._budget = min(LOADED, ATTENDED) if self._loaded else ATTENDED
+            self._full += 1
+        is_loaded = self._full >= LONG and self._full % COUNT_EVERY
+        self._left = self._budget = min(LOADED, ATTENDED) if is_loaded else ATTENDED
         self._roused = False
         self.calm(False)
         self.shared.add_lag(late_s)

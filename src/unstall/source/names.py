@@ -197,12 +197,9 @@ class Resolver:
         return self.name(act, entry[1])
 
     def on_local(self, act: Activation, entry: f.Expr) -> Values:
-        names, reaching = act.func.names, entry[2]
+        names = act.func.names
         bound = names.get(entry[1], ())
-        if len(reaching) == 1 and reaching[0] < len(bound):
-            values = self.many(act, (bound[reaching[0]],))
-        else:
-            values = self.many(act, tuple([bound[i] for i in reaching if i < len(bound)]))
+        values = self.many(act, tuple([bound[i] for i in entry[2] if i < len(bound)]))
         held = names.get(entry[1] + "[]")
         return values if held is None else union(values, self.many(act, held))
 
