@@ -268,8 +268,9 @@ def measure_tree(root: Path, lines: int, names: list[str], real: Path | None, ro
             cold[name].append(measured(command, root))
     rows: list[dict[str, Any]] = []
     for name, command in tools.items():
-        ratios = [other.wall_s / own.wall_s for own, other in zip(cold["unstall"], cold[name], strict=True)]
-        rows.append(row(name, written, "cold", cold[name]) | {"ratios": [round(r, 2) for r in ratios]})
+        rounds_of = zip(cold.get("unstall", cold[name]), cold[name], strict=True)
+        ratios = [round(other.wall_s / ours.wall_s, 2) for ours, other in rounds_of]
+        rows.append(row(name, written, "cold", cold[name]) | {"ratios": ratios})
         if name == "ruff":
             continue  # it keeps nothing
         forget(root, tree)

@@ -37,10 +37,16 @@ def known_of(surveys: Iterable[Survey]) -> Known:
     for survey in surveys:
         for key, (line, qualname) in survey.places.items():
             found = decorated.get(key) or registered.get(key) or survey.shaped.get(key)
-            kind, label = (found[0], found[1] or qualname) if found else ("coroutine", f"async def {qualname}")
-            named[key] = kind, label, line, qualname
+            named[key] = *_told(found, qualname), line, qualname
     served = {key for some in (decorated, registered) for key, told in some.items() if told[0] in _SERVED}
     return Known(named, registered, included, len(served))
+
+
+def _told(found: Told | None, qualname: str, on_loop: bool = False) -> Told:
+    """Kind and label of a function, and what it is where nothing says that it is an entrance."""
+    if found is not None:
+        return found[0], found[1] or qualname
+    return ("callback", f"loop callback {qualname}") if on_loop else ("coroutine", f"async def {qualname}")
 
 
 class Entrances:
@@ -71,8 +77,4 @@ class Entrances:
         site = Site(self.r.project.paths[file], func.line, 1, func.qualname)
         routes = self._routes
         found = routes.decorated(file, func) or self.known.registered.get(key) or routes.by_shape(file, func)
-        if found is not None:
-            return Entrance(found[0], found[1] or func.qualname, site)
-        if on_loop:
-            return Entrance("callback", f"loop callback {func.qualname}", site)
-        return Entrance("coroutine", f"async def {func.qualname}", site)
+        return Entrance(*_told(found, func.qualname, on_loop), site)

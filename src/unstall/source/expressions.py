@@ -128,12 +128,10 @@ class Expressions(Tables):
         return -1
 
     def on_name(self, node: ast.Name) -> int:
-        """A name, with the bindings that reach it where it is local."""
+        """A name that is not among those just seen, with the bindings that reach it where it is local."""
         scope, name = self.scope, node.id
-        number = scope.seen.get(name)
-        if number is None:
-            is_local = name in scope.where and name not in scope.globals
-            number = scope.seen[name] = self.add(("v", name, scope.reaching(name)) if is_local else ("n", name))
+        is_local = name in scope.where and name not in scope.globals
+        number = scope.seen[name] = self.add(("v", name, scope.reaching(name)) if is_local else ("n", name))
         return number
 
     def on_constant(self, node: ast.Constant) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from unstall.catalogue import Row
@@ -38,10 +39,6 @@ class _Way(NamedTuple):
         return self.entrance.kind not in ROUTED, steps, self.entrance.label, first.line
 
 
-def _first(ranked: Ranked) -> tuple[int, int]:
-    return ranked[0]
-
-
 class Finder:
     """Makes findings of the chains of one project."""
 
@@ -67,7 +64,7 @@ class Finder:
         return found
 
     def _finding(self, ranked: list[Ranked]) -> Finding | None:
-        worst = min(ranked, key=_first)[1]
+        worst = min(ranked, key=itemgetter(0))[1]
         row = worst.row
         last = worst.graph.hop(*worst.hops[-1])
         path = self.paths[last.caller[0]]

@@ -84,7 +84,7 @@ class Resolver:
                 )
             return plain
         if binds:
-            binds = tuple([bind for bind in binds if (bind[1] and bind[1][0][0] not in "XT") or is_useful(bind[1])])
+            binds = tuple([bind for bind in binds if is_useful(bind[1])])
         depth = 1 + (env.depth if env else 0)
         for _, values in binds:
             for value in values:
@@ -189,8 +189,7 @@ class Resolver:
     def many(self, act: Activation, exprs: tuple[int, ...]) -> Values:
         """The values of several expressions."""
         if len(exprs) == 1:
-            values = self.evaluate(act, exprs[0])
-            return values if len(values) < 2 else union((), values)
+            return union((), self.evaluate(act, exprs[0]))
         return union((), *[self.evaluate(act, e) for e in exprs])
 
     def on_name(self, act: Activation, entry: f.Expr) -> Values:
