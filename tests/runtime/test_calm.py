@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import gc
 import inspect
 import pickle
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +19,7 @@ from tests.runtime.conftest import Server, line_of
 
 from unstall import watch
 from unstall.runtime import asgi, mapping
-from unstall.runtime.beat import ATTENDED, COUNT_EVERY, LOADED, LONG, Heart
+from unstall.runtime.beat import ATTENDED, COUNT_EVERY, LONG, Heart
 from unstall.runtime.mapping import Shared
 from unstall.runtime.open_requests import Requests, has_children, open_requests
 from unstall.runtime.sample import CURRENT
@@ -47,11 +50,22 @@ def test_a_beat_attends_to_its_first_requests_and_the_next_beat_to_its_own(heart
     assert heart.cells[mapping.CALM] == 0.0
 
 
-def test_where_there_are_many_for_long_most_beats_attend_to_one(heart: Any) -> None:
+def test_where_there_are_many_for_long_most_beats_only_see_that_one_came(heart: Any) -> None:
     for beat in range(LONG + 2 * COUNT_EVERY):
-        attended = LOADED if beat >= LONG and beat % COUNT_EVERY else ATTENDED
-        assert [heart.attends() for _ in range(ATTENDED + 3)].count(True) == attended
+        is_loaded = beat >= LONG and beat % COUNT_EVERY > 0
+        assert heart.attends() is not is_loaded
+        assert [False, *heart.said][-1] is is_loaded
+        assert [heart.attends() for _ in range(ATTENDED + 2)].count(True) == (0 if is_loaded else ATTENDED - 1)
         heart._tick()
+
+
+def test_a_request_that_is_only_seen_leaves_the_stall_to_begin_half_a_beat_after_the_last(heart: Any) -> None:
+    for _ in range(LONG):
+        for _ in range(ATTENDED):
+            heart.attends()
+        heart._tick()
+    heart.attends()
+    assert heart.cells[mapping.SIGN] == heart.cells[mapping.BEAT]
 
 
 def test_once_requests_are_few_again_all_are_attended_to(heart: Any) -> None:
@@ -154,15 +168,25 @@ def test_own_code_that_blocks_in_no_known_request_has_all_marked(
 def test_servers_that_ask_are_told_that_the_wrapper_is_awaited() -> None:
     wrapped = watch(_app)
     assert inspect.iscoroutinefunction(wrapped.__call__)
-    copy = pickle.loads(pickle.dumps(wrapped))
-    assert (copy.app, inspect.iscoroutinefunction(copy.__call__)) == (_app, True)
+    wrapped.version = "1"  # type: ignore[attr-defined]
+    for made in (pickle.loads(pickle.dumps(wrapped)), copy.copy(wrapped)):
+        assert (made.app, made.version, made.__call__) == (_app, "1", made._attend)
 
 
-def test_a_calm_wrapper_hands_out_the_apps_own_coroutine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "_calm", True)
-    coroutine: Any = watch(_app)(SCOPE, None, None)  # type: ignore[arg-type]
-    assert coroutine.cr_code is _app.__code__
-    coroutine.close()
+def test_a_calm_wrapper_is_called_as_if_it_were_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = watch(_app)
+    monkeypatch.setattr(asgi._here, "watches", {0: None})
+    for calm, code in [(True, _app.__code__), (False, asgi.Watched._attend.__code__)]:
+        asgi.calm(calm)
+        coroutine: Any = wrapped(SCOPE, None, None)  # type: ignore[arg-type]
+        assert coroutine.cr_code is code
+        coroutine.close()
+
+
+def test_a_wrapper_that_nobody_holds_is_forgotten() -> None:
+    gone = weakref.ref(watch(_app))
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -18,32 +19,44 @@ _MARK = "unstall.watched"
 _thread, _set_current = threading.get_ident, CURRENT.set
 _calm = False
 """Whether requests go to the app at once: enough of this beat's were looked at (see `beat`)."""
+_made: tuple[weakref.ref[Watched], ...] = ()
+"""All that are or were wrapped; made anew with each, since any thread may read it."""
 
 
 def calm(now: bool) -> None:
     """Let requests go by from now on, or look at them again. With several loops each has to ask whose it is."""
     global _calm
     _calm = now and len(_here.watches) == 1
+    for made in _made:
+        watched = made()
+        if watched is not None:
+            watched.attend(not _calm)
 
 
 class Watched:
     """An ASGI app that is watched; everything else asked of it is answered by the app it wraps."""
 
+    # A slot of that name is what the interpreter calls, and it finds it without running a line of Python: so each
+    # instance can be called as one thing or another, and a request that goes by pays nothing at all.
+    __slots__ = ("__call__", "__dict__", "__weakref__", "app", "unstall_settings")
+    __call__: Callable[[Scope, Receive, Send], Awaitable[None]]
+
     def __init__(self, app: Any, settings: Settings) -> None:
+        global _made
         self.app = app
         self.unstall_settings = settings
-        # Who asks whether the call is a coroutine function is shown this one; calls themselves go by the class.
-        vars(self)["__call__"] = self._attend
+        self.attend(True)
+        _made = (*(made for made in _made if made() is not None), weakref.ref(self))
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve one connection. Under load this line is all that most requests pay."""
-        if _calm:
-            answer: Awaitable[None] = self.app(scope, receive, send)
-            return answer
-        return self._attend(scope, receive, send)
+    def attend(self, now: bool) -> None:
+        """Look at each request from now on, or let the app be called as if nobody watched."""
+        self.__call__ = self._attend if now else self.app
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Watched, (self.app, self.unstall_settings), vars(self) or None
 
     def __getattr__(self, name: str) -> Any:
-        if name == "app":  # not set yet: being copied or unpickled
+        if name == "app":  # not set yet
             raise AttributeError(name)
         return getattr(self.app, name)
 

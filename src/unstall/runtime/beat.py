@@ -7,7 +7,7 @@ A stall is a gap between two signs. After a request's sign it starts there; afte
 unknown point before the next tick was due, and the middle is taken: the error is at most half a period.
 
 Under load that would be paid by thousands of requests a second, for a start known to 50 ms anyway. So each beat
-attends to its first requests only; the others go by (`asgi.calm`). What they would have told is asked for when
+attends to its first requests only, under lasting load to none; the others go by (`asgi.calm`). What they would have told is asked for when
 it is needed: once a beat is late all are attended to until the next, so that a busy turn shows its signs.
 Where requests make tasks of their own, which know their request by its context only, all still leave that mark.
 """
@@ -53,8 +53,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ATTENDED, LOADED = 4, 1
-"""How many requests each beat attends to: all of them up to 80 a second; and where there are more for long."""
+ATTENDED = 4
+"""How many requests each beat attends to: all of them up to 80 a second. Where there are more for long, it only sees that one came."""
 LONG, COUNT_EVERY = 24, 8
 """How many beats in a row are long, and which of those after them attend to more: they see whether there still are as many."""
 RIDE_EVERY_S, RIDE_S = 0.1, 0.012
@@ -79,7 +79,7 @@ class Heart:
         self.marks_all = False
         """Whether every request leaves its mark in its context."""
         self._left = self._budget = ATTENDED
-        self._roused = False
+        self._roused = self._loaded = False
         self._full = 0
         """How many beats in a row had more requests than they attended to."""
         self.shared = shared
@@ -155,7 +155,7 @@ class Heart:
             if not self.marks_all and not self._roused:
                 self.cells[SIGN] = self.sign_at = self.cells[BEAT]  # no sign is as good as the middle now
                 self.calm(True)
-        return self._left >= 0 or self._roused
+        return (self._left >= 0 and not self._loaded) or self._roused
 
     def rouse(self) -> None:
         """Attend to all requests until the next beat; called on any thread."""
@@ -216,8 +216,8 @@ class Heart:
             self._full = 0
         else:
             self._full += 1
-        is_loaded = self._full >= LONG and self._full % COUNT_EVERY
-        self._left = self._budget = min(LOADED, ATTENDED) if is_loaded else ATTENDED
+        self._loaded = self._full >= LONG and self._full % COUNT_EVERY > 0
+        self._left = self._budget = 1 if self._loaded else ATTENDED
         self._roused = False
         self.calm(False)
         self.shared.add_lag(late_s)

@@ -13,5 +13,5 @@ async def calm() -> dict[str, bool]:
     beat.ATTENDED = heart._left = 0  # no beat attends to any
     heart.cells[mapping.CALM] = 1.0
     heart.calm = lambda now: None
-    asgi._calm = True
+    asgi.calm(True)
     return {"calm": True}
