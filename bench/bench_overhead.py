@@ -4,9 +4,10 @@
 
 One server under one wrk is watched and not watched by turns (`switched_app`): two processes of one program differ by three
 percent for as long as they live, and two sets of connections to one server by more, since each finds a rhythm of its own.
-Two turns one after the other give a ratio, a round of them its mean, and of the rounds' means the interval is taken: what
-the machine does meets both alike. Its speed wanders by a tenth within a second here, so turns are short; not shorter, since
-what is woken up once a turn would count more than it does. Each round starts a server anew.
+Two turns one after the other give a ratio, a round of them its middle, and of the rounds' middles the interval is taken:
+what the machine does meets both alike. Its speed wanders by a tenth within a second here, and falls to a half for moments,
+so turns are short and the outer quarters of a round's ratios are left out; not shorter, since what is woken up once a turn
+would count more than it does. Each round starts a server anew.
 The CPU counted is the scheduler's, of the server's threads and of its observer. `same` takes turns that differ in nothing:
 what the method itself invents.
 """
@@ -76,6 +77,7 @@ class Server:
         return sum(map(cpu_s, self.pids))
 
     def stop(self) -> None:
+        self.watch(True)  # an observer that is asleep would never end
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
 
@@ -111,9 +113,9 @@ def one_round(loop: str, way: str, options: argparse.Namespace) -> tuple[float, 
 
 
 def middle(ratios: Iterable[float]) -> float:
-    """The mean of the logarithms, without the tenth on either side that the machine disturbed most."""
+    """The mean of the logarithms, without the quarter on either side that the machine disturbed most."""
     logs = sorted(map(math.log, ratios))
-    cut = len(logs) // 10
+    cut = len(logs) // 4
     return math.exp(mean(logs[cut : len(logs) - cut]))
 
 
@@ -136,8 +138,8 @@ def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=40, help="of turns in a round")
-    parser.add_argument("--turn", type=float, default=0.3, help="seconds")
+    parser.add_argument("--pairs", type=int, default=60, help="of turns in a round")
+    parser.add_argument("--turn", type=float, default=0.15, help="seconds")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
     parser.add_argument("--ways", nargs="+", default=["run", "code"], choices=["run", "code", "same"])
     parser.add_argument("--pinned", action="store_true", help="servers and wrk each on a processor of their own")

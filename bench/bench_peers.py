@@ -261,17 +261,19 @@ def wrk(port: int, seconds: int) -> int:
 
 def table(rows: dict[str, dict[str, Any]], loops: list[str]) -> str:
     names = ("wrote something", "exact line", "line while it lasts", "request named alone", "line after",
-             "line after SIGKILL", "SIGSTOP held against the app", "CPU limit held against the app",
-             "requests per CPU second, with/without")  # fmt: skip
+             "line after SIGKILL", "SIGSTOP held against the app", "CPU limit held against the app")  # fmt: skip
+    if any(row["overhead"] for row in rows.values()):
+        names += ("requests per CPU second, with/without",)
     lines = [f"| tool | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     for tool, row in rows.items():
         both = {key: " / ".join(str(row[loop][key]) for loop in loops) for key in ("found", "line", "live", "request")}
         delays = [row[loop]["delay_s"] for loop in loops if row[loop]["delay_s"] is not None]
         delay = f"{statistics.mean(delays) * 1000:.0f} ms" if delays else "none"
         limit = {True: "yes", False: "no", None: "not measured"}[row["throttled"]]
-        cost = "{:.3f} ± {:.3f}".format(*row["overhead"]) if row["overhead"] else "not measured"
-        cells = (both["found"], both["line"], both["live"], both["request"], delay, f"{row['survives']} of 3",
-                 f"{row['stopped']} of 3", limit, cost)  # fmt: skip
+        cells = [both["found"], both["line"], both["live"], both["request"], delay, f"{row['survives']} of 3",
+                 f"{row['stopped']} of 3", limit]  # fmt: skip
+        if row["overhead"]:
+            cells.append("{:.3f} ± {:.3f}".format(*row["overhead"]))
         lines.append(f"| {tool} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -283,18 +285,22 @@ def setting(pairs: int, loops: list[str]) -> str:
     asked = [python_of_peers(), "-V"]
     python = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     cpus = len(os.sched_getaffinity(0))
+    cost = (
+        f" The last column: FastAPI, wrk, {pairs} alternating pairs, the tool's own processes counted, mean with its 95 % interval."
+        if pairs > 1
+        else ""
+    )
     return (
         f"One run of `bench/bench_peers.py`, {time.strftime('%Y-%m-%d')}: {len(WAYS)} ways to stall for about 300 ms, "
-        f"{' / '.join(loops)}; {python}, Linux {platform.release().partition('-')[0]}, {cpus} processors that others were "
-        f"using too; unstall {importlib.metadata.version('unstall')}, {versions}. Line after: median from the "
-        f"request until the line was written. The last column: FastAPI, wrk, {pairs} alternating pairs, the tool's "
-        "own processes counted, mean with its 95 % interval."
+        f"{' / '.join(loops)}; {python}, Linux {platform.release().partition('-')[0]}, {cpus} processors; "
+        f"unstall {importlib.metadata.version('unstall')}, {versions}. Line after: median from the "
+        f"request until the line was written.{cost}"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--pairs", type=int, default=6, help="of servers that requests are counted of; 0: none")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--write", action="store_true", help="put the table into docs/watch.md")

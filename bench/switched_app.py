@@ -61,7 +61,7 @@ class _Switch:
         observer = int(cells[mapping.WATCHING])
         if on:
             cells[mapping.SIGN] = cells[mapping.BEAT] = heart.sign_at = time.monotonic()
-            heart._handle = heart.loop.call_later(cells[mapping.PERIOD], heart._tick)
+            heart._tick()  # at once: until the first beat requests would be dearer than they are
             self.open.set()
             os.kill(observer, signal.SIGCONT)
         else:

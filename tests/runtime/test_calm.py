@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 from tests.runtime.conftest import Server, line_of
 
 from unstall import watch
@@ -168,6 +169,7 @@ def test_own_code_that_blocks_in_no_known_request_has_all_marked(
 def test_servers_that_ask_are_told_that_the_wrapper_is_awaited() -> None:
     wrapped = watch(_app)
     assert inspect.iscoroutinefunction(wrapped.__call__)
+    assert list(inspect.signature(watch(Starlette())).parameters) == ["scope", "receive", "send"]
     wrapped.version = "1"  # type: ignore[attr-defined]
     for made in (pickle.loads(pickle.dumps(wrapped)), copy.copy(wrapped)):
         assert (made.app, made.version, made.__call__) == (_app, "1", made._attend)

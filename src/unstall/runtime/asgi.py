@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -58,6 +59,8 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         if name == "app":  # not set yet
             raise AttributeError(name)
+        if name == "__signature__":  # a slot has none to be found
+            return inspect.signature(self._attend)
         return getattr(self.app, name)
 
     async def _attend(self, scope: Scope, receive: Receive, send: Send) -> None:
