@@ -7,9 +7,10 @@ A stall is a gap between two signs. After a request's sign it starts there; afte
 unknown point before the next tick was due, and the middle is taken: the error is at most half a period.
 
 Under load that would be paid by thousands of requests a second, for a start known to 50 ms anyway. So each beat
-attends to its first requests only, under lasting load to none; the others go by (`asgi.calm`). What they would have told is asked for when
-it is needed: once a beat is late all are attended to until the next, so that a busy turn shows its signs.
-Where requests make tasks of their own, which know their request by its context only, all still leave that mark.
+attends to its first requests only, under lasting load to none; the others go by (`asgi.calm`). What they would have
+told is asked for when it is needed: once a beat is late all are attended to until the next, so that a busy turn
+shows its signs. Where requests make tasks of their own, which know their request by its context only, all still
+leave that mark.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ATTENDED = 4
-"""How many requests each beat attends to: all of them up to 80 a second. Where there are more for long, it only sees that one came."""
+"""How many requests each beat attends to: all of them up to 80 a second. Where there are more for long, it only sees
+that one came."""
 LONG, COUNT_EVERY = 24, 8
 """How many beats in a row are long, and which of those after them attend to more: they see whether there still are as many."""
 RIDE_EVERY_S, RIDE_S = 0.1, 0.012
