@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import random
@@ -152,6 +153,19 @@ def test_what_a_fork_does_not_deliver_is_done_here(monkeypatch: pytest.MonkeyPat
     done = shared_out(range(30), work, 3, "", lambda: b"")
     assert [piece for piece, _ in done] == list(range(30))
     assert all(own for piece, own in done if piece > 5)
+
+
+def test_where_no_process_may_be_made_the_work_is_done_here_and_nothing_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(parallel, "_may_fork", lambda: True)
+    monkeypatch.setattr(os, "fork", refused)
+    before = os.listdir("/proc/self/fd")
+    assert shared_out(range(5), lambda piece: piece * 2, 3, "", lambda: b"") == [0, 2, 4, 6, 8]
+    assert os.listdir("/proc/self/fd") == before
 
 
 LARGE = [bytes([number]) * 3_000_000 for number in range(24)]

@@ -131,11 +131,6 @@ class Heart:
         self._handle = None
 
     @property
-    def quiet(self) -> bool:
-        """True when the loop has had nothing to do for a while."""
-        return self._period_s != PERIOD_S
-
-    @property
     def stopped(self) -> bool:
         """True when the app has shut down or its loop no longer runs."""
         return self.cells[STATE] == STOPPED or not self.loop.is_running()

@@ -106,7 +106,12 @@ def _may_fork() -> bool:
 def _forked(work: Callable[[Any], Any], earlier: Sequence[_Peer]) -> _Peer:
     pieces, given = os.pipe()
     answers, answered = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        for fd in (pieces, given, answers, answered):
+            os.close(fd)
+        raise
     if pid == 0:
         try:
             gc.disable()
