@@ -75,19 +75,23 @@ class Told(threading.Thread):
         self.folder, self.done = folder, False
         self.pieces: list[tuple[float, str]] = []
         self._sizes: dict[Path, int] = {}
+        self._read()  # what is there already belongs to nothing that is yet to come
         self.start()
 
     def run(self) -> None:
         while not self.done:
-            for path in [p for p in self.folder.rglob("*") if p.is_file()]:
-                seen, size = self._sizes.get(path, 0), path.stat().st_size
-                if size > seen:
-                    with path.open("rb") as f:
-                        f.seek(seen)
-                        text = f.read(size - seen).decode("utf-8", "replace")
-                    self._sizes[path] = size
-                    self.pieces.append((time.monotonic(), text))
+            self._read()
             time.sleep(0.002)
+
+    def _read(self) -> None:
+        for path in [p for p in self.folder.rglob("*") if p.is_file()]:
+            seen, size = self._sizes.get(path, 0), path.stat().st_size
+            if size > seen:
+                with path.open("rb") as f:
+                    f.seek(seen)
+                    text = f.read(size - seen).decode("utf-8", "replace")
+                self._sizes[path] = size
+                self.pieces.append((time.monotonic(), text))
 
     def since(self, at: float) -> list[tuple[float, str]]:
         return [piece for piece in list(self.pieces) if piece[0] >= at]
@@ -293,8 +297,10 @@ def setting(pairs: int, loops: list[str]) -> str:
     return (
         f"One run of `bench/bench_peers.py`, {time.strftime('%Y-%m-%d')}: {len(WAYS)} ways to stall for about 300 ms, "
         f"{' / '.join(loops)}; {python}, Linux {platform.release().partition('-')[0]}, {cpus} processors; "
-        f"unstall {importlib.metadata.version('unstall')}, {versions}. Line after: median from the "
-        f"request until the line was written.{cost}"
+        f"unstall {importlib.metadata.version('unstall')}, {versions}. A line counts where the tool names it anywhere in "
+        "what it writes; a request where it is named and one that only waited is not. A way that blocks after its answer "
+        "counts in no tool's third column. Line after: median from the request until the line was written. blockbuster "
+        f"raises instead of watching.{cost}"
     )
 
 
