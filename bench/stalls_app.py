@@ -418,7 +418,7 @@ async def deepcopy() -> None:
 
 @functools.cache
 def tree() -> Any:
-    return [{"a": i, "b": [i] * 5} for i in range(25_000)]
+    return [{"a": i, "b": [i] * 5} for i in range(75_000)]
 
 
 @app.get("/gc")

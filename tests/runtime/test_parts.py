@@ -318,6 +318,16 @@ def test_the_site_seen_most_often_stands_for_the_stall() -> None:
     assert (site(episode.guilty.stack), episode.guilty.route) == (("/app/x.py", 9, "f", True), "GET /a")
 
 
+def test_of_two_sites_seen_as_often_the_apps_own_stands_for_the_stall() -> None:
+    """Once a call that held the GIL is over, the first look from within may meet what clears up after the endpoint."""
+    episode = Episode(0.0, 0.1)
+    own = ("/app/x.py", 9, "f", True)
+    episode.add(Sample(0.1, (own, ("/lib/routing.py", 3, "app", False)), "GET /a", "table"))
+    episode.add(Sample(0.2, (("/lib/contextlib.py", 7, "exit", False),), "GET /a", "frame", "any"))
+    assert episode.guilty is not None
+    assert site(episode.guilty.stack) == own
+
+
 def test_only_a_dead_process_of_this_host_has_open_stalls() -> None:
     me = {"host": "h", "pid": os.getpid(), "process": start_ticks(os.getpid())}
     dead = {"host": "h", "pid": os.getpid(), "process": 1}

@@ -68,7 +68,7 @@ class Episode:
 
     @property
     def guilty(self) -> Sample | None:
-        """The sample that stands for the stall: at the site seen most often, the best proved, the earliest."""
+        """The sample that stands for the stall: at the site seen most often, the app's own, the best proved, the earliest."""
         counts: dict[tuple[str, int], int] = {}
         for seen in self.samples:
             key = _key(seen.stack)
@@ -79,7 +79,7 @@ class Episode:
             return None
         most = max(counts.values())
         ranked = [s for s in self.samples if counts.get(_key(s.stack)) == most]
-        return min(ranked, key=lambda s: (_PROOFS.get(s.route_proof, 4), s.call is None))
+        return min(ranked, key=lambda s: (not _is_own(s.stack), _PROOFS.get(s.route_proof, 4), s.call is None))
 
     @property
     def located(self) -> bool:
@@ -143,6 +143,10 @@ def site(stack: Sequence[Line]) -> Line | None:
 
 # Where a stack without any own frame merely waits for the next event.
 _MACHINERY = frozenset({"asyncio", "selectors.py", "uvloop", "uvicorn", "click", "unstall"})
+
+
+def _is_own(stack: Sequence[Line]) -> bool:
+    return any(own for _, _, _, own in stack)
 
 
 def _key(stack: Sequence[Line]) -> tuple[str, int]:
