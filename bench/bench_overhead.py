@@ -33,7 +33,7 @@ from bench_watch import cpu_s, free_port, observers
 from unstall.runtime.inject import environment
 
 HERE = Path(__file__).parent
-SETTLE_S = 0.05
+SETTLE_S = 0.03
 
 
 class Server:
@@ -138,8 +138,8 @@ def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=60, help="of turns in a round")
-    parser.add_argument("--turn", type=float, default=0.15, help="seconds")
+    parser.add_argument("--pairs", type=int, default=80, help="of turns in a round")
+    parser.add_argument("--turn", type=float, default=0.12, help="seconds")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
     parser.add_argument("--ways", nargs="+", default=["run", "code"], choices=["run", "code", "same"])
     parser.add_argument("--pinned", action="store_true", help="servers and wrk each on a processor of their own")
