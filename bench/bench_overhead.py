@@ -55,9 +55,10 @@ class Server:
         self.watch(True)
         time.sleep(1.5)  # until its sampler's thread has been round, which then knows of the turns
         self.pids = [self.process.pid, *observers(self.process.pid)]
-        for pid in self.pids if cpu is not None else ():
-            for task in os.listdir(f"/proc/{pid}/task"):
-                os.sched_setaffinity(int(task), {cpu})
+        for task in os.listdir(f"/proc/{self.process.pid}/task") if cpu is not None else ():
+            os.sched_setaffinity(int(task), {cpu})
+        for pid in self.pids[1:] if cpu is not None else ():
+            os.sched_setaffinity(pid, {1 - cpu})  # where the scheduler puts it: the server's is never free
 
     def _answers(self) -> bool:
         try:
@@ -130,6 +131,7 @@ def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
     for _ in range(options.rounds):
         for way in random.sample(ways, len(ways)):
             found[way].append(one_round(loop, way, options))
+            print(f"{loop}, {way}: {found[way][-1][0]:.4f}", file=sys.stderr, flush=True)
     for way, rounds in found.items():
         for i, unit in enumerate(("CPU second", "second")):
             print(f"{loop}, {way}: requests per {unit}, with/without: {interval([each[i] for each in rounds])}")
@@ -142,7 +144,7 @@ def main() -> None:
     parser.add_argument("--turn", type=float, default=0.12, help="seconds")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
     parser.add_argument("--ways", nargs="+", default=["run", "code"], choices=["run", "code", "same"])
-    parser.add_argument("--pinned", action="store_true", help="servers and wrk each on a processor of their own")
+    parser.add_argument("--pinned", action="store_true", help="the server on a processor of its own")
     options = parser.parse_args()
     for loop in options.loops:
         compare(loop, options.ways, options)
