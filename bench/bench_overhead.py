@@ -95,7 +95,7 @@ def turn(server: Server, watched: bool, seconds: float) -> tuple[float, float]:
 
 
 def one_round(loop: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
-    """The means of the two ratios, watched by not watched, of a server started anew."""
+    """The middles of the two ratios, watched by not watched, of a server started anew."""
     server = Server(way, loop, 1 if options.pinned and os.cpu_count() == 2 else None)
     pinned = ["taskset", "-c", "0"] if server.cpu is not None else []
     load = subprocess.Popen(

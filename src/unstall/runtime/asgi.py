@@ -31,7 +31,7 @@ def calm(now: bool) -> None:
     for made in _made:
         watched = made()
         if watched is not None:
-            watched.attend(not _calm)
+            watched.__call__ = watched.app if _calm else watched._attend
 
 
 class Watched:
@@ -46,12 +46,8 @@ class Watched:
         global _made
         self.app = app
         self.unstall_settings = settings
-        self.attend(True)
+        self.__call__ = self._attend
         _made = (*(made for made in _made if made() is not None), weakref.ref(self))
-
-    def attend(self, now: bool) -> None:
-        """Look at each request from now on, or let the app be called as if nobody watched."""
-        self.__call__ = self._attend if now else self.app
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Watched, (self.app, self.unstall_settings), vars(self) or None

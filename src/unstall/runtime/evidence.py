@@ -79,7 +79,7 @@ class Episode:
             return None
         most = max(counts.values())
         ranked = [s for s in self.samples if counts.get(_key(s.stack)) == most]
-        return min(ranked, key=lambda s: (not _is_own(s.stack), _PROOFS.get(s.route_proof, 4), s.call is None))
+        return min(ranked, key=lambda s: (not is_own(s.stack), _PROOFS.get(s.route_proof, 4), s.call is None))
 
     @property
     def located(self) -> bool:
@@ -145,7 +145,8 @@ def site(stack: Sequence[Line]) -> Line | None:
 _MACHINERY = frozenset({"asyncio", "selectors.py", "uvloop", "uvicorn", "click", "unstall"})
 
 
-def _is_own(stack: Sequence[Line]) -> bool:
+def is_own(stack: Sequence[Line]) -> bool:
+    """Whether the application's own code is on the stack."""
     return any(own for _, _, _, own in stack)
 
 

@@ -18,7 +18,7 @@ from unstall.runtime import aftermath, asgi, mapping
 from unstall.runtime.beat import Heart
 from unstall.runtime.cause import Books, Ledger, blame, start_ticks
 from unstall.runtime.entered import Callbacks
-from unstall.runtime.evidence import Episode, Sample
+from unstall.runtime.evidence import Episode, Sample, is_own
 from unstall.runtime.homes import own_files
 from unstall.runtime.open_requests import Requests
 from unstall.runtime.recorder import SCHEMA, Recorder
@@ -381,7 +381,7 @@ class Watch:
         seen = sample(time.monotonic(), self.heart.thread, self.loop, self.own, asgi.Watched._attend.__code__)
         if seen is None:
             return None
-        if seen.route is None and any(own for _, _, _, own in seen.stack):
+        if seen.route is None and is_own(seen.stack):
             seen.route, seen.route_proof = self._callbacks.request(start)
         if seen.route is not None:
             seen.route = self.table.name(seen.route)
