@@ -231,8 +231,10 @@ class Heart:
         cells[PERIOD] = next_s
         if cells[SIGNAL] and _signal.getsignal(int(cells[SIGNAL])) != _signal.SIG_DFL:
             cells[SIGNAL] = 0.0  # the app handles this signal itself now: never send it again
-        if abs(self._rode_at + RIDE_EVERY_S - now - next_s) < RIDE_S:
-            next_s += RIDE_S  # the loop will be awake by then: one waking up does for both
+        if quiet and abs(self._rode_at + RIDE_EVERY_S - now - next_s) < RIDE_S:
+            # The loop will be awake by then: one waking up does for both. A loop that has something to do is awake
+            # anyway, and a beat that waits would be taken for a late one.
+            next_s += RIDE_S
         self._handle = self.loop.call_later(next_s, self._tick)
         self.vitals(now)
 

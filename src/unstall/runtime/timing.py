@@ -13,7 +13,7 @@ QUIET_FROM_S = 0.1
 LATE_S = 0.025
 """A beat that late may become a stall: where not all requests are looked at, they are from then on."""
 
-EARLY, BUSY = 0.8, 0.4
+EARLY, BUSY = 0.8, 0.5
 """Parts of the threshold after which a beat that is overdue is looked into: on a quiet loop, on a busy one.
 The first is so long that a healthy loop wakes nobody for it."""
 PATIENCE_S = 0.025
