@@ -92,7 +92,9 @@ class Watched:
         try:
             await self.app(scope, receive, send)
         finally:
-            if not _calm:
+            if _calm:
+                watch.heart.unsign()
+            else:
                 watch.sign()
             del flight[key]
             watch.leave(slot)

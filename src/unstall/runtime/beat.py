@@ -150,7 +150,7 @@ class Heart:
                 self._roused = True  # the beat is late: to go back to it would make one stall of all since then
             self.cells[CALM] = 1.0
             if not self.marks_all and not self._roused:
-                self.cells[SIGN] = self.sign_at = self.cells[BEAT]  # no sign is as good as the middle now
+                self.unsign()
                 self.calm(True)
         return (self._left >= 0 and not self._loaded) or self._roused
 
@@ -170,6 +170,15 @@ class Heart:
         if now - self.sign_at >= self.threshold_s:
             self._close(self.sign_at, self.cells[BEAT], now)
         self.cells[SIGN] = self.sign_at = now
+
+    def unsign(self) -> None:
+        """No more requests are attended to before the next beat: a sign before the middle says less than the middle.
+
+        Not where the beat is late: what began with that sign may be a stall.
+        """
+        beat, period_s = self.cells[BEAT], self._period_s
+        if self.sign_at < beat + period_s / 2 and _monotonic() < beat + period_s:
+            self.cells[SIGN] = self.sign_at = beat
 
     def passed(self, now: float, in_vain: bool = False) -> None:
         """Another thread saw the loop between two callbacks: as good a sign as any.

@@ -13,7 +13,7 @@ QUIET_FROM_S = 0.1
 LATE_S = 0.025
 """A beat that late may become a stall: where not all requests are looked at, they are from then on."""
 
-EARLY, BUSY = 0.8, 0.5
+EARLY, BUSY = 0.9, 0.5
 """Parts of the threshold after which a beat that is overdue is looked into: on a quiet loop, on a busy one.
 The first is so long that a healthy loop wakes nobody for it."""
 PATIENCE_S = 0.025
@@ -28,6 +28,5 @@ def stall_start(sign: float, beat: float, period_s: float) -> float:
 
 
 def overdue_at(start: float, beat: float, period_s: float, threshold_s: float) -> float:
-    """From when on a busy loop's beat is looked into: where beats are far apart, not before the next one is due."""
-    at = start + BUSY * threshold_s
-    return max(at, beat + period_s + LATE_S / 2) if period_s > PERIOD_S else at
+    """From when on a busy loop's beat is looked into: not before it is late, nor later than a stall is one."""
+    return min(max(start + BUSY * threshold_s, beat + period_s + LATE_S / 2), start + threshold_s)
