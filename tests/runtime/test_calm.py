@@ -24,6 +24,7 @@ from unstall.runtime.beat import ATTENDED, COUNT_EVERY, LONG, Heart
 from unstall.runtime.mapping import Shared
 from unstall.runtime.open_requests import Requests, has_children, open_requests
 from unstall.runtime.sample import CURRENT
+from unstall.runtime.timing import PERIOD_S, stall_start
 
 Serve = Callable[..., Server]
 SCOPE = {"type": "http", "method": "GET", "path": "/a"}
@@ -84,6 +85,33 @@ def test_a_beat_that_stalls_made_late_is_not_gone_back_to(heart: Any) -> None:
     heart.cells[mapping.BEAT] -= 9.0
     assert all(heart.attends() for _ in range(ATTENDED + 3))
     assert heart.sign_at - heart.cells[mapping.BEAT] >= 9.0
+
+
+@pytest.mark.parametrize(("signed_s", "left_s", "start_s"), [
+    (0.001, 0.02, 0.025),
+    (0.04, 0.045, 0.04),
+    (0.001, 0.06, 0.001),
+], ids=["before the middle", "after it", "before the middle of a late beat"])  # fmt: skip
+def test_when_the_last_request_attended_to_leaves_its_sign_stays_only_where_it_says_more_than_the_middle(
+    heart: Any, monkeypatch: pytest.MonkeyPatch, signed_s: float, left_s: float, start_s: float
+) -> None:
+    async def scene() -> None:
+        gate = asyncio.Event()
+        wrapped = watch(_app, record="", observer=False)
+        serving = asyncio.create_task(wrapped._attend(dict(SCOPE), gate.wait, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        watched = asgi._here.watch
+        monkeypatch.setattr(watched, "heart", heart)
+        beat = heart.cells[mapping.BEAT]
+        heart.cells[mapping.SIGN] = heart.sign_at = beat + signed_s
+        monkeypatch.setattr("unstall.runtime.beat._monotonic", lambda: beat + left_s)
+        monkeypatch.setattr(asgi, "_calm", True)
+        gate.set()
+        await serving
+        start = stall_start(heart.cells[mapping.SIGN], beat, PERIOD_S)
+        assert start - beat == pytest.approx(start_s)
+
+    asyncio.run(scene())
 
 
 def test_a_late_beat_has_all_requests_attended_to_until_the_next(heart: Any) -> None:

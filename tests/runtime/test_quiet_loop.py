@@ -92,6 +92,16 @@ def test_a_beat_due_about_when_the_server_wakes_waits_for_it(heart: Any) -> None
     assert heart.cells[mapping.BEAT] == pytest.approx(heart.clock.now - 0.03)  # not due: nothing happens
 
 
+def test_a_beat_of_a_busy_loop_waits_for_nobody(heart: Any) -> None:
+    beat(heart, 1)
+    heart.clock.now += PERIOD_S
+    heart.ride()
+    heart._left -= 1  # a request came
+    heart.clock.now += PERIOD_S
+    heart._tick()  # the server wakes the loop again when the next one is due
+    assert heart.delays[-1] == PERIOD_S
+
+
 def test_the_servers_own_tick_is_ridden_along_once_and_still_does_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     class Server:
         async def on_tick(self, counter: int) -> int:
@@ -169,7 +179,12 @@ def test_a_late_beat_has_the_accounts_noted_at_once() -> None:
     assert made.ledger._base[0] == 1000.2
 
 
-def test_a_beat_is_not_looked_into_before_it_is_due_however_far_apart_the_beats_are() -> None:
-    for period_s in (PERIOD_S, QUIET_PERIOD_S):
-        start = stall_start(0.0, 10.0, period_s)
-        assert 10.0 + period_s < overdue_at(start, 10.0, period_s, 0.1) < start + 0.1
+@pytest.mark.parametrize("threshold_s", [0.05, 0.1, 1.0])
+@pytest.mark.parametrize("period_s", [PERIOD_S, QUIET_PERIOD_S])
+@pytest.mark.parametrize("sign", [0.0, 10.001], ids=["beat", "request"])
+def test_a_beat_is_looked_into_once_it_is_late_and_before_a_stall_is_one(
+    sign: float, period_s: float, threshold_s: float
+) -> None:
+    start = stall_start(sign, 10.0, period_s)
+    assert min(10.0 + period_s + 0.01, start + threshold_s) <= overdue_at(start, 10.0, period_s, threshold_s)
+    assert overdue_at(start, 10.0, period_s, threshold_s) <= start + threshold_s
