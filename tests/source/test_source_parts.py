@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+from typing import Any
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,14 +156,20 @@ def test_what_a_fork_does_not_deliver_is_done_here(monkeypatch: pytest.MonkeyPat
     assert all(own for piece, own in done if piece > 5)
 
 
+@pytest.mark.parametrize(("call", "allowed"), [("fork", 0), ("pipe", 0), ("pipe", 1)])
 def test_where_no_process_may_be_made_the_work_is_done_here_and_nothing_stays_open(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, call: str, allowed: int
 ) -> None:
-    def refused() -> int:
-        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    made, left = getattr(os, call), [None] * allowed
+
+    def refused() -> Any:
+        if not left:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        left.pop()
+        return made()
 
     monkeypatch.setattr(parallel, "_may_fork", lambda: True)
-    monkeypatch.setattr(os, "fork", refused)
+    monkeypatch.setattr(os, call, refused)
     before = os.listdir("/proc/self/fd")
     assert shared_out(range(5), lambda piece: piece * 2, 3, "", lambda: b"") == [0, 2, 4, 6, 8]
     assert os.listdir("/proc/self/fd") == before

@@ -104,14 +104,16 @@ def _may_fork() -> bool:
 
 
 def _forked(work: Callable[[Any], Any], earlier: Sequence[_Peer]) -> _Peer:
-    pieces, given = os.pipe()
-    answers, answered = os.pipe()
+    opened: list[int] = []
     try:
+        opened += os.pipe()
+        opened += os.pipe()
         pid = os.fork()
     except OSError:
-        for fd in (pieces, given, answers, answered):
+        for fd in opened:
             os.close(fd)
         raise
+    pieces, given, answers, answered = opened
     if pid == 0:
         try:
             gc.disable()
