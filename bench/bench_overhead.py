@@ -1,6 +1,6 @@
 """Measures what watching costs a busy server: requests per CPU second and per second, with by without.
 
-    python bench/bench_overhead.py [--rounds 10] [--loops uvloop asyncio] [--ways run code same]
+    python bench/bench_overhead.py [--rounds 10] [--loops uvloop asyncio] [--ways run code same] [--pinned | --shared]
 
 One server under one wrk is watched and not watched by turns (`switched_app`): two processes of one program differ by three
 percent for as long as they live, and two sets of connections to one server by more, since each finds a rhythm of its own.
@@ -8,6 +8,9 @@ Two turns one after the other give a ratio, a round of them its middle, and of t
 what the machine does meets both alike. Its speed wanders by a tenth within a second here, and falls to a half for moments,
 so turns are short and the outer quarters of a round's ratios are left out; not shorter, since what is woken up once a turn
 would count more than it does. Each round starts a server anew.
+`--shared` has two servers on one processor, one watched and the other not, by turns: the scheduler changes between them
+every few milliseconds, so that the machine's speed meets both alike and the ratios scatter by a tenth as much. Each has
+half a processor then, and what watching costs a second, whatever the load, weighs twice.
 The CPU counted is the scheduler's, of the server's threads and of its observer. `same` takes turns that differ in nothing:
 what the method itself invents.
 """
@@ -83,33 +86,48 @@ class Server:
         self.process.wait(30)
 
 
-def turn(server: Server, watched: bool, seconds: float) -> tuple[float, float]:
-    """Requests per CPU second and per second, once what was asleep is awake and has looked around."""
-    server.watch(watched)
+def turn(servers: list[tuple[Server, bool]], seconds: float) -> list[tuple[float, float]]:
+    """Requests per CPU second and per second of each, once what was asleep is awake and has looked around."""
+    for server, watched in servers:
+        server.watch(watched)
     time.sleep(SETTLE_S)
-    answered, cpu_s, began = server.watch(watched), server.cpu_s(), time.monotonic()
+    before = [(server.watch(watched), server.cpu_s(), time.monotonic()) for server, watched in servers]
     time.sleep(seconds)
-    cpu_s, took_s = server.cpu_s() - cpu_s, time.monotonic() - began
-    answered = server.watch(watched) - answered
-    return answered / cpu_s, answered / took_s
+    rates = []
+    for (server, watched), (answered_before, used_before, began) in zip(servers, before, strict=True):
+        answered = server.watch(watched) - answered_before
+        used_s, took_s = server.cpu_s() - used_before, time.monotonic() - began
+        rates.append((answered / used_s, answered / took_s))
+    return rates
 
 
 def one_round(loop: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
-    """The middles of the two ratios, watched by not watched, of a server started anew."""
-    server = Server(way, loop, 1 if options.pinned and os.cpu_count() == 2 else None)
-    pinned = ["taskset", "-c", "0"] if server.cpu is not None else []
-    load = subprocess.Popen(
-        [*pinned, "wrk", "-t1", "-c16", "-d600s", f"http://127.0.0.1:{server.port}/"], stdout=subprocess.DEVNULL
-    )
+    """The middles of the two ratios, watched by not watched, of a server started anew, or of two that share."""
+    cpu = 1 if options.pinned or options.shared else None
+    servers = [Server(way, loop, cpu) for _ in range(1 + options.shared)]
+    pinned = ["taskset", "-c", "0"] if cpu is not None else []
+    loads = [
+        subprocess.Popen(
+            [*pinned, "wrk", "-t1", "-c16", "-d600s", f"http://127.0.0.1:{server.port}/"], stdout=subprocess.DEVNULL
+        )
+        for server in servers
+    ]
     ratios = []
     try:
         for _ in range(2 + options.pairs):
-            told = {watched: turn(server, watched, options.turn) for watched in random.sample([False, True], 2)}
-            ratios.append([with_ / without for with_, without in zip(told[True], told[False], strict=True)])
+            logs: tuple[list[float], list[float]] = ([], [])
+            for first in random.sample([False, True], 2):
+                turns = [(server, first != bool(i)) for i, server in enumerate(servers)]
+                for (_, watched), rates in zip(turns, turn(turns, options.turn), strict=True):
+                    for of_unit, rate in zip(logs, rates, strict=True):
+                        of_unit.append(math.log(rate) if watched else -math.log(rate))
+            ratios.append([math.exp(sum(of_unit) / len(servers)) for of_unit in logs])
     finally:
-        load.kill()
-        load.wait()
-        server.stop()
+        for load in loads:
+            load.kill()
+            load.wait()
+        for server in servers:
+            server.stop()
     return middle(a for a, _ in ratios[2:]), middle(b for _, b in ratios[2:])
 
 
@@ -140,12 +158,18 @@ def compare(loop: str, ways: list[str], options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--pairs", type=int, default=80, help="of turns in a round")
-    parser.add_argument("--turn", type=float, default=0.12, help="seconds")
+    parser.add_argument("--pairs", type=int, help="of turns in a round; 80, where two share 15")
+    parser.add_argument("--turn", type=float, help="seconds; 0.12, where two share 1")
     parser.add_argument("--loops", nargs="+", default=["uvloop", "asyncio"])
     parser.add_argument("--ways", nargs="+", default=["run", "code"], choices=["run", "code", "same"])
-    parser.add_argument("--pinned", action="store_true", help="the server on a processor of its own")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--pinned", action="store_true", help="the server on a processor of its own, of two")
+    where.add_argument("--shared", action="store_true", help="two servers on that processor")
     options = parser.parse_args()
+    if (options.pinned or options.shared) and os.cpu_count() != 2:
+        parser.error("--pinned and --shared are for a machine with two processors")
+    options.pairs = options.pairs or (15 if options.shared else 80)
+    options.turn = options.turn or (1.0 if options.shared else 0.12)
     for loop in options.loops:
         compare(loop, options.ways, options)
 

@@ -8,9 +8,9 @@ import os
 import random
 import threading
 import time
-from typing import Any
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
