@@ -10,7 +10,7 @@ so turns are short and the outer quarters of a round's ratios are left out; not 
 would count more than it does. Each round starts a server anew.
 `--shared` has two servers on one processor, one watched and the other not, by turns: the scheduler changes between them
 every few milliseconds, so that the machine's speed meets both alike and the ratios scatter by a tenth as much. Each has
-half a processor then, and what watching costs a second, whatever the load, weighs twice.
+half a processor then, so it is watched half as often: as often in a second of its work as where it has all of one.
 The CPU counted is the scheduler's, of the server's threads and of its observer. `same` takes turns that differ in nothing:
 what the method itself invents.
 """
@@ -42,10 +42,11 @@ SETTLE_S = 0.03
 class Server:
     """One uvicorn: ``plain``, ``run`` (as `unstall run` starts it) or ``code`` (`app = watch(app)`)."""
 
-    def __init__(self, way: str, loop: str, cpu: int | None) -> None:
+    def __init__(self, way: str, loop: str, cpu: int | None, shared_by: int = 1) -> None:
         self.port, self.cpu = free_port(), cpu
         app = "switched_app:watched" if way == "code" else "switched_app:app"
-        added = environment(threshold_s=0.1) if way == "run" else {}
+        added = environment(threshold_s=0.1 * shared_by) if way == "run" else {}
+        added |= {"SHARED_BY": str(shared_by), "UNSTALL_THRESHOLD": str(0.1 * shared_by)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), "--loop", loop,
              "--log-level", "warning", "--no-access-log"],
@@ -104,7 +105,7 @@ def turn(servers: list[tuple[Server, bool]], seconds: float) -> list[tuple[float
 def one_round(loop: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
     """The middles of the two ratios, watched by not watched, of a server started anew, or of two that share."""
     cpu = 1 if options.pinned or options.shared else None
-    servers = [Server(way, loop, cpu) for _ in range(1 + options.shared)]
+    servers = [Server(way, loop, cpu, 1 + options.shared) for _ in range(1 + options.shared)]
     pinned = ["taskset", "-c", "0"] if cpu is not None else []
     loads = [
         subprocess.Popen(
