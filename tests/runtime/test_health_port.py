@@ -97,7 +97,7 @@ def test_a_loop_that_is_dead_for_good_is_told_while_the_gil_is_held(pod: Start) 
     in_background(dead.server, "/gil")
     body = dead.until("/livez", 503)
     assert body["reason"] == "no sign of the event loop"
-    assert body["for_s"] > body["limit_s"] == 1.5
+    assert body["for_s"] >= body["limit_s"] == 1.5  # for_s is rounded: past the limit by less it reads the same
 
 
 def test_a_stopped_process_is_answered_for(pod: Start) -> None:
