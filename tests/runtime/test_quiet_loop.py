@@ -179,6 +179,12 @@ def test_a_late_beat_has_the_accounts_noted_at_once() -> None:
     assert made.ledger._base[0] == 1000.2
 
 
+def test_a_beat_is_not_looked_into_before_it_is_due_however_far_apart_the_beats_are() -> None:
+    for period_s in (PERIOD_S, QUIET_PERIOD_S):
+        start = stall_start(0.0, 10.0, period_s)
+        assert 10.0 + period_s < overdue_at(start, 10.0, period_s, 0.1) < start + 0.1
+
+
 @pytest.mark.parametrize("threshold_s", [0.05, 0.1, 1.0])
 @pytest.mark.parametrize("period_s", [PERIOD_S, QUIET_PERIOD_S])
 @pytest.mark.parametrize("sign", [0.0, 10.001], ids=["beat", "request"])
