@@ -18,6 +18,7 @@ what the method itself invents.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import random
@@ -29,7 +30,7 @@ import time
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import mean
+from statistics import geometric_mean, mean
 
 from bench_watch import cpu_s, free_port, observers
 
@@ -45,7 +46,7 @@ class Server:
     def __init__(self, way: str, loop: str, cpu: int | None, shared_by: int = 1) -> None:
         self.port, self.cpu = free_port(), cpu
         app = "switched_app:watched" if way == "code" else "switched_app:app"
-        added = environment(threshold_s=0.1 * shared_by) if way == "run" else {}
+        added = environment() if way == "run" else {}
         added |= {"SHARED_BY": str(shared_by), "UNSTALL_THRESHOLD": str(0.1 * shared_by)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), "--loop", loop,
@@ -105,30 +106,26 @@ def turn(servers: list[tuple[Server, bool]], seconds: float) -> list[tuple[float
 def one_round(loop: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
     """The middles of the two ratios, watched by not watched, of a server started anew, or of two that share."""
     cpu = 1 if options.pinned or options.shared else None
-    servers = [Server(way, loop, cpu, 1 + options.shared) for _ in range(1 + options.shared)]
     pinned = ["taskset", "-c", "0"] if cpu is not None else []
-    loads = [
-        subprocess.Popen(
-            [*pinned, "wrk", "-t1", "-c16", "-d600s", f"http://127.0.0.1:{server.port}/"], stdout=subprocess.DEVNULL
-        )
-        for server in servers
-    ]
     ratios = []
-    try:
+    with contextlib.ExitStack() as running:
+        servers = []
+        for _ in range(1 + options.shared):
+            servers.append(Server(way, loop, cpu, 1 + options.shared))
+            running.callback(servers[-1].stop)
+        for server in servers:
+            url = f"http://127.0.0.1:{server.port}/"
+            load = subprocess.Popen([*pinned, "wrk", "-t1", "-c16", "-d600s", url], stdout=subprocess.DEVNULL)
+            running.callback(load.wait)
+            running.callback(load.kill)
         for _ in range(2 + options.pairs):
-            logs: tuple[list[float], list[float]] = ([], [])
+            told: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
             for first in random.sample([False, True], 2):
                 turns = [(server, first != bool(i)) for i, server in enumerate(servers)]
                 for (_, watched), rates in zip(turns, turn(turns, options.turn), strict=True):
-                    for of_unit, rate in zip(logs, rates, strict=True):
-                        of_unit.append(math.log(rate) if watched else -math.log(rate))
-            ratios.append([math.exp(sum(of_unit) / len(servers)) for of_unit in logs])
-    finally:
-        for load in loads:
-            load.kill()
-            load.wait()
-        for server in servers:
-            server.stop()
+                    told[watched].append(rates)
+            with_, without = (map(geometric_mean, zip(*told[watched], strict=True)) for watched in (True, False))
+            ratios.append([a / b for a, b in zip(with_, without, strict=True)])
     return middle(a for a, _ in ratios[2:]), middle(b for _, b in ratios[2:])
 
 
@@ -167,6 +164,8 @@ def main() -> None:
     where.add_argument("--pinned", action="store_true", help="the server on a processor of its own, of two")
     where.add_argument("--shared", action="store_true", help="two servers on that processor")
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error("--rounds: an interval takes at least 2")
     if (options.pinned or options.shared) and os.cpu_count() != 2:
         parser.error("--pinned and --shared are for a machine with two processors")
     options.pairs = options.pairs or (15 if options.shared else 80)

@@ -20,7 +20,8 @@ import unstall
 from unstall.runtime import asgi, beat, mapping, vitals
 from unstall.runtime.watcher import LOOK_S
 
-# With half a processor a second of its work takes two: all that watching does by the clock is done half as often then.
+# With half a processor a second of its work takes two: beats, and with them the observer's looks, come half as often then.
+# What is done once a second or less is not halved.
 share = int(os.environ.get("SHARED_BY", "1"))
 beat.PERIOD_S *= share
 vitals.EVERY_S *= share
